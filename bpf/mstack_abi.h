@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the BPF programs, mstackd and the tools agree on: the layout of every map, the verdicts, and the
+ * version of the whole. A change to any layout here is a new MSTACK_SCHEMA_VERSION.
+ *
+ * Byte order: fields of type __be16 and __be32 hold wire order, all others host order.
+ */
+#ifndef MSTACK_ABI_H
+#define MSTACK_ABI_H
+
+#include <linux/types.h>
+
+#define MSTACK_SCHEMA_VERSION 1
+
+#define MSTACK_MAX_SLOTS      1024 /* slots are 1 .. MSTACK_MAX_SLOTS - 1: a stack end's ifindex */
+#define MSTACK_MAX_QUEUES     16   /* queues of one vport; they take contiguous slots */
+#define MSTACK_MAX_UPLINKS    64
+#define MSTACK_MAX_ADDRS      4096
+#define MSTACK_DEFAULT_CLAIMS 65536
+#define MSTACK_IFNAMSIZ	      16
+
+/* local_addrs: an address of this host. IPv4 is the mapped address ::ffff:a.b.c.d, here and in every tuple. */
+struct mstack_address {
+	__be32 addr[4];
+};
+
+/* The key of everything: who is the local party of a packet. */
+struct mstack_tuple {
+	__be32 addr[4];
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 zero;     /* part of the key, so it must be 0 */
+};
+
+/*
+ * A claim is written PENDING, the owner is looked at once more, and only then is it made ACTIVE: a bind
+ * that sock_bind sees in between is refused, one that it saw before is found by that second look. The
+ * data path acts on ACTIVE claims alone.
+ */
+enum mstack_claim_state {
+	MSTACK_CLAIM_PENDING = 0,
+	MSTACK_CLAIM_ACTIVE = 1,
+};
+
+/* claims: tuple > claim */
+struct mstack_claim {
+	__u64 cookie; /* SO_COOKIE of the owner */
+	__u32 vport;  /* never used twice */
+	__u32 uid;    /* who bound the owner */
+	__u16 slot;   /* the vport's first slot */
+	__u16 queues; /* 1 .. MSTACK_MAX_QUEUES */
+	__u32 state;  /* enum mstack_claim_state */
+};
+
+/* sockets: socket storage that sock_bind writes and nobody else. It says what the owner is bound to. */
+struct mstack_socket {
+	struct mstack_tuple tuple; /* as bound: 0.0.0.0 is ::ffff:0.0.0.0, a dual-stack :: is :: */
+	__u32 uid;
+	__u64 netns_cookie;
+	__u64 cookie;
+};
+
+/* host_ends: ifindex of a host end > whose frames vport_tx is looking at */
+struct mstack_host_end {
+	__u32 vport;
+	__u32 slot;
+};
+
+/* vports: vport id > what the tools show of it, and what a restarted mstackd needs to take it over */
+struct mstack_vport {
+	__u64 xsk_cookie; /* SO_COOKIE of queue 0's AF_XDP socket: who holds that socket holds the vport */
+	__u64 umem_bytes;
+	__u64 created_ns; /* CLOCK_REALTIME */
+	__u32 uid;
+	__u32 pid;
+	__u16 slot;
+	__u16 queues;
+	__u32 flags; /* enum mstack_vport_flags */
+	char comm[16];
+};
+
+enum mstack_vport_flags {
+	MSTACK_VPORT_THROUGHPUT = 1 << 0, /* host ends defer their NAPI: fewer, larger batches on transmit */
+};
+
+/* uplink_info: ifindex > what MultiStack knows of an uplink */
+struct mstack_uplink {
+	char name[MSTACK_IFNAMSIZ];
+	__u32 flags; /* enum mstack_uplink_flags */
+	__u32 zero;
+};
+
+enum mstack_uplink_flags {
+	MSTACK_UPLINK_NATIVE = 1 << 0, /* XDP in the driver; otherwise generic */
+	MSTACK_UPLINK_XMIT = 1 << 1,   /* takes redirected XDP frames, so it is in `uplinks`; otherwise TC sends */
+	MSTACK_UPLINK_STAYS = 1 << 2,  /* attached by `mstack attach` or kept: stays when mstackd ends */
+};
+
+/* meta: one element, written by mstackd at its start */
+struct mstack_meta {
+	__u32 schema;
+	__u32 next_vport;
+	__u64 netns_cookie; /* of the uplinks' network namespace */
+	__u64 started_ns;   /* CLOCK_REALTIME */
+	__u32 pid;	    /* of the mstackd that wrote this */
+	__u32 max_claims;
+};
+
+/*
+ * Every outcome of a packet, once: X(NAME, "text"). BPF counts by MSTACK_<NAME>, the tools print the text.
+ * RX_PASS: left to the kernel's stack untouched. RX_DROP, TX_DROP: dropped. The rest was delivered.
+ */
+#define MSTACK_VERDICTS(X)                                                                                             \
+	X(RX_STEERED, "steered to a vport")                                                                            \
+	X(RX_PASS_UNCLAIMED, "to the kernel: tuple is not claimed")                                                    \
+	X(RX_PASS_NOT_LOCAL, "to the kernel: wildcard claim, but not an address of this host")                         \
+	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
+	X(RX_PASS_PROTOCOL, "to the kernel: neither TCP nor UDP")                                                      \
+	X(RX_PASS_FRAGMENT, "to the kernel: fragment")                                                                 \
+	X(RX_PASS_HEADERS, "to the kernel: more IPv6 extension headers than are walked")                               \
+	X(RX_PASS_MALFORMED, "to the kernel: truncated or malformed")                                                  \
+	X(RX_DROP_NO_VPORT, "dropped: claimed, but the vport is gone")                                                 \
+	X(RX_DELIVERED, "delivered to a stack's socket")                                                               \
+	X(RX_DROP_NO_SOCKET, "dropped: the stack's socket is closed")                                                  \
+	X(RX_DROP_NOT_STEERED, "dropped: reached a stack end without being steered there")                             \
+	X(TX_SENT, "sent by an uplink")                                                                                \
+	X(TX_SENT_SLOW, "sent by an uplink after the kernel resolved the neighbour")                                   \
+	X(TX_TO_HOST, "handed to this host's own stack")                                                               \
+	X(TX_ANSWERED, "ARP request or neighbour solicitation answered")                                               \
+	X(TX_DROP_NO_VPORT, "dropped: host end of no vport")                                                           \
+	X(TX_DROP_MALFORMED, "dropped: truncated or malformed")                                                        \
+	X(TX_DROP_NOT_IP, "dropped: neither IPv4 nor IPv6")                                                            \
+	X(TX_DROP_ARP, "dropped: ARP other than a request for another's address")                                      \
+	X(TX_DROP_PROTOCOL, "dropped: neither TCP nor UDP")                                                            \
+	X(TX_DROP_FRAGMENT, "dropped: fragment")                                                                       \
+	X(TX_DROP_HEADERS, "dropped: more IPv6 extension headers than are walked")                                     \
+	X(TX_DROP_SOURCE_ROUTE, "dropped: source routing")                                                             \
+	X(TX_DROP_UNCLAIMED, "dropped: source tuple is not claimed")                                                   \
+	X(TX_DROP_NOT_OWNER, "dropped: source tuple is claimed by another vport")                                      \
+	X(TX_DROP_NOT_LOCAL, "dropped: source is not an address of this host")                                         \
+	X(TX_DROP_DESTINATION, "dropped: destination is not unicast")                                                  \
+	X(TX_DROP_NO_ROUTE, "dropped: no route to the destination")                                                    \
+	X(TX_DROP_TOO_BIG, "dropped: larger than the route's MTU")                                                     \
+	X(TX_DROP_NOT_UPLINK, "dropped: the route leaves by no uplink")                                                \
+	X(TX_DROP_NO_NEIGHBOUR, "dropped: the kernel could not take it for neighbour resolution")
+
+enum mstack_verdict {
+#define MSTACK_VERDICT_ENUM(name, text) MSTACK_##name,
+	MSTACK_VERDICTS(MSTACK_VERDICT_ENUM)
+#undef MSTACK_VERDICT_ENUM
+		MSTACK_VERDICT_COUNT,
+};
+
+/* vport_stats: slot > verdicts of that queue, per CPU. counters: verdict > packets of the whole host, per CPU. */
+struct mstack_vport_stats {
+	__u64 packets[MSTACK_VERDICT_COUNT];
+	__u64 rx_bytes; /* of RX_DELIVERED */
+	__u64 tx_bytes; /* of TX_SENT, TX_SENT_SLOW and TX_TO_HOST */
+};
+
+/* events: ring buffer */
+enum mstack_event_type {
+	MSTACK_EVENT_CLAIM_RELEASED = 1, /* the owner's socket closed or was bound anew */
+	MSTACK_EVENT_TX_DROP = 2,	 /* a sample: the first of a reason on a slot and CPU, then one in 4,096 */
+};
+
+struct mstack_event {
+	__u32 type;
+	__u32 vport;
+	__u32 verdict; /* enum mstack_verdict, of a drop */
+	__u32 slot;
+	__u64 cookie; /* of the owner, of a release */
+	struct mstack_tuple tuple;
+	__u32 zero;
+};
+
+/*
+ * port_gate: how many claims a (protocol, port) has. One array read tells uplink_rx that nobody claimed
+ * what most packets carry. mstackd maps it and counts up, sock_release counts down, both atomically.
+ */
+#define MSTACK_GATE_SIZE (2 * 65536)
+
+static inline __attribute__((always_inline)) __u32 mstack_gate_index(__u8 protocol, __u16 port_host_order)
+{
+	return (protocol == 17 /* IPPROTO_UDP */ ? 65536 : 0) + port_host_order;
+}
+
+/*
+ * Layer 2 between a vport and its stack is made up: the stack end is 02:4d:53:00:SLOT, its only neighbour, the
+ * gateway, is the host end 02:4d:53:01:SLOT. A steered frame has both, whatever it had on the wire.
+ */
+static inline __attribute__((always_inline)) void mstack_mac(__u8 mac[6], __u8 end, __u32 slot)
+{
+	mac[0] = 0x02;
+	mac[1] = 0x4d;
+	mac[2] = 0x53;
+	mac[3] = end;
+	mac[4] = (__u8)(slot >> 8);
+	mac[5] = (__u8)slot;
+}
+
+#define MSTACK_MAC_STACK_END 0
+#define MSTACK_MAC_HOST_END  1
+
+#ifdef __cplusplus
+#define MSTACK_STATIC_ASSERT static_assert
+#else
+#define MSTACK_STATIC_ASSERT _Static_assert
+#endif
+
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_tuple) == 20, "mstack_tuple");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_tuple, port) == 16, "mstack_tuple.port");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_tuple, protocol) == 18, "mstack_tuple.protocol");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_claim) == 24, "mstack_claim");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, vport) == 8, "mstack_claim.vport");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, slot) == 16, "mstack_claim.slot");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, state) == 20, "mstack_claim.state");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_socket) == 40, "mstack_socket");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_socket, uid) == 20, "mstack_socket.uid");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_socket, cookie) == 32, "mstack_socket.cookie");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_host_end) == 8, "mstack_host_end");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport) == 56, "mstack_vport");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, uid) == 24, "mstack_vport.uid");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, comm) == 40, "mstack_vport.comm");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_uplink) == 24, "mstack_uplink");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_meta) == 32, "mstack_meta");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport_stats) == (MSTACK_VERDICT_COUNT + 2) * 8, "mstack_vport_stats");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_event) == 48, "mstack_event");
+
+#endif
