@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+//   host namespace                       wire namespace                          far namespace (optional)
+//   up0  192.0.2.1  2001:db8::1  ======  wire0  192.0.2.2  2001:db8::2
+//        192.0.2.10 2001:db8::10         near0  198.51.100.1 2001:db8:1::1  ==  far0 198.51.100.2 2001:db8:1::2
+//
+// mstackd and its clients are in `host`, whose up0 is the uplink. The host's default route leads to 192.0.2.2.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "support/capture.hpp"
+#include "support/frame.hpp"
+#include "support/netns.hpp"
+#include "support/pins.hpp"
+#include "support/process.hpp"
+#include "support/sockets.hpp"
+
+namespace mstack::test {
+
+inline const std::string host4 = "192.0.2.1", host4_second = "192.0.2.10", wire4 = "192.0.2.2";
+inline const std::string host6 = "2001:db8::1", host6_second = "2001:db8::10", wire6 = "2001:db8::2";
+inline const std::string near4 = "198.51.100.1", far4 = "198.51.100.2";
+inline const std::string near6 = "2001:db8:1::1", far6 = "2001:db8:1::2";
+inline const std::string uplink = "up0", wire_end = "wire0";
+
+struct WorldOptions {
+  bool far = false;
+  // What the wire's end of the veth does. A veth takes redirected XDP frames only if its other end runs NAPI, so
+  // there is either GRO or an XDP program: `drop` is for measuring, since nothing then goes up the wire's stack.
+  enum class WireEnd { gro, pass, drop } wire = WireEnd::gro;
+  int mtu = 1500;
+  int queues = 1;  // of the veth, each direction
+};
+
+struct DaemonOptions {
+  std::vector<std::string> arguments = {};  // added to those that every test needs
+  bool attach = true;                       // --uplink up0
+  std::string xdp_mode = "auto";
+  std::map<std::string, std::string> environment = {};
+};
+
+class World;
+
+// A running mstackd. Its log is printed when the test has failed.
+class Daemon {
+ public:
+  // Returns once mstackd serves clients; throws with its log if it ends or never does.
+  Daemon(const World& world, const DaemonOptions& options = {});
+  Daemon(Daemon&&) = default;
+  Daemon& operator=(Daemon&&) = default;
+  ~Daemon();
+
+  // For an mstackd that is expected to refuse: what became of it.
+  static Completed run_to_end(const World& world, const DaemonOptions& options = {});
+
+  pid_t pid() const { return process_.pid(); }
+  bool running() { return process_.running(); }
+  Exit stop();  // SIGTERM
+  Exit kill();  // SIGKILL
+  std::string log() const { return process_.err() + process_.out(); }
+  std::size_t descriptors() const { return open_descriptors(pid()); }
+
+ private:
+  static std::vector<std::string> command_line(const World& world, const DaemonOptions& options);
+  Fd notify_;
+  Process process_;
+};
+
+class World {
+ public:
+  explicit World(const WorldOptions& options = {});
+  World(World&&) = delete;
+  ~World();
+
+  const Namespace& host() const { return host_; }
+  const Namespace& wire() const { return wire_; }
+  const Namespace& far() const { return far_; }
+  const Mac& host_mac() const { return host_mac_; }
+  const Mac& wire_mac() const { return wire_mac_; }
+  unsigned uplink_index() const { return uplink_index_; }
+
+  const std::string& directory() const { return directory_; }
+  std::string run_dir() const { return directory_ + "/run"; }
+  std::string pin_dir() const { return directory_ + "/bpf/mstack"; }
+  const std::string& cgroup() const { return cgroup_; }           // the test and all its processes are in it
+  const std::string& outside_cgroup() const { return outside_; }  // where mstackd's hooks do not reach
+  Pins pins() const { return Pins{pin_dir()}; }
+
+  // `mstack` with this world's directories, in the host namespace.
+  Completed command(std::vector<std::string> arguments, Identity who = {}) const;
+  // ip(8) and others, one command, words split at spaces.
+  static std::string in(const Namespace& netns, const std::string& command);
+
+  std::unique_ptr<Capture> capture() const { return std::make_unique<Capture>(wire_, wire_end); }
+  // A frame from the wire to the host: addressed to up0's MAC, from wire0's, unless the segment says otherwise.
+  void send(Segment segment) const;
+  void send(std::span<const std::uint8_t> frame) const { injector_->send(frame); }
+  // As a stack would build it: MACs that mean nothing, since vport_tx writes its own.
+  static Segment udp(const Endpoint& from, const Endpoint& to, std::string payload);
+  static Segment tcp(const Endpoint& from, const Endpoint& to, std::string payload, std::uint8_t flags = tcp_syn);
+
+  // What is left that should not be, one line each. With mstackd ended: pins, host ends, XDP on the uplink, cgroup
+  // programs. With mstackd alive: claims, counts of claims, vports, host ends.
+  std::vector<std::string> leftovers_after_end() const;
+  std::vector<std::string> leftovers_while_running() const;
+  std::vector<std::string> host_links() const;  // names
+
+ private:
+  void connect_ends(const WorldOptions& options);
+  void add_far() const;
+
+  std::string directory_, cgroup_, outside_;
+  Namespace host_ = Namespace::create();
+  Namespace wire_ = Namespace::create();
+  Namespace far_ = Namespace::create();
+  Mac host_mac_{}, wire_mac_{};
+  unsigned uplink_index_ = 0;
+  Fd wire_xdp_;
+  std::unique_ptr<Injector> injector_;
+};
+
+// A program that does nothing but return the verdict. Named, for the test that finds it on an uplink.
+Fd xdp_program(const std::string& name, int verdict);
+void attach_xdp(const Namespace& netns, const std::string& interface, const Fd& program, unsigned flags = 0);
+// The id of the XDP program on the interface, 0 for none.
+std::uint32_t attached_xdp(const Namespace& netns, const std::string& interface);
+
+}  // namespace mstack::test
