@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every map of MultiStack, named as it is pinned; their layouts are in mstack_abi.h. */
+/*
+ * Every map of MultiStack, named as it is pinned; their layouts are in mstack_abi.h. Weak, since each object defines
+ * those it includes and the linker makes one of all of them.
+ */
 #ifndef MSTACK_LIB_MAPS_H
 #define MSTACK_LIB_MAPS_H
+
+#include <stdbool.h>
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -14,7 +19,7 @@ struct {
 	__uint(max_entries, MSTACK_DEFAULT_CLAIMS);
 	__type(key, struct mstack_tuple);
 	__type(value, struct mstack_claim);
-} claims SEC(".maps");
+} claims SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -22,7 +27,7 @@ struct {
 	__uint(max_entries, MSTACK_GATE_SIZE);
 	__type(key, __u32);
 	__type(value, __u32);
-} port_gate SEC(".maps");
+} port_gate SEC(".maps") __weak;
 
 /* First slot of a vport > how many claims it has. mstackd maps it, as port_gate, to keep the quotas. */
 struct {
@@ -31,42 +36,42 @@ struct {
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} slot_claims SEC(".maps");
+} slot_claims SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct mstack_socket);
-} sockets SEC(".maps");
+} sockets SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, struct mstack_host_end);
-} host_ends SEC(".maps");
+} host_ends SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, struct mstack_vport);
-} vports SEC(".maps");
+} vports SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} vport_devs SEC(".maps");
+} vport_devs SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} vport_xsks SEC(".maps");
+} vport_xsks SEC(".maps") __weak;
 
 /* The uplinks that take redirected XDP frames; a FIB result that is not among them is left to vport_tx_slow. */
 struct {
@@ -74,14 +79,14 @@ struct {
 	__uint(max_entries, MSTACK_MAX_UPLINKS);
 	__type(key, __u32);
 	__type(value, __u32);
-} uplinks SEC(".maps");
+} uplinks SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MSTACK_MAX_UPLINKS);
 	__type(key, __u32);
 	__type(value, struct mstack_uplink);
-} uplink_info SEC(".maps");
+} uplink_info SEC(".maps") __weak;
 
 /* The addresses of this host, as in a tuple. The value says nothing. */
 struct {
@@ -89,32 +94,32 @@ struct {
 	__uint(max_entries, MSTACK_MAX_ADDRS);
 	__type(key, struct mstack_address);
 	__type(value, __u32);
-} local_addrs SEC(".maps");
+} local_addrs SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, MSTACK_VERDICT_COUNT);
 	__type(key, __u32);
 	__type(value, __u64);
-} counters SEC(".maps");
+} counters SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, MSTACK_MAX_SLOTS);
 	__type(key, __u32);
 	__type(value, struct mstack_vport_stats);
-} vport_stats SEC(".maps");
+} vport_stats SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
-} events SEC(".maps");
+} events SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct mstack_meta);
-} meta SEC(".maps");
+} meta SEC(".maps") __weak;
 
 #endif

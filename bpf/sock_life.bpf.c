@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A claim lives as long as its owner's bind(). post_bind writes down who bound what and refuses a bind that would
+ * share a claimed tuple; sock_release, at the last close, takes the claim away. No daemon has a part in either.
+ */
+#include <linux/errno.h>
+
+#include <bpf/bpf_core_read.h>
+
+#include "lib/maps.h"
+#include "lib/steer.h"
+
+const volatile __u64 netns_cookie; /* of the uplinks' network namespace; other namespaces have other ports */
+
+/* What the context of a cgroup socket program is underneath; `bpf_sock` does not show IPV6_V6ONLY. */
+struct sock_common___mstack {
+	unsigned char skc_ipv6only : 1;
+} __attribute__((preserve_access_index));
+
+struct sock___mstack {
+	struct sock_common___mstack __sk_common;
+} __attribute__((preserve_access_index));
+
+#define AF_INET6 10
+
+static __always_inline void drop_claim(const struct mstack_tuple *tuple, __u64 cookie)
+{
+	struct mstack_claim *claim = bpf_map_lookup_elem(&claims, tuple);
+	struct mstack_event *event;
+	__u32 *count, gate, vport, slot;
+
+	if (!claim || claim->cookie != cookie)
+		return;
+	vport = claim->vport;
+	slot = claim->slot;
+	/* mstackd may delete it as well: whoever succeeds counts. */
+	if (bpf_map_delete_elem(&claims, tuple))
+		return;
+	gate = mstack_gate_index(tuple->protocol, bpf_ntohs(tuple->port));
+	count = bpf_map_lookup_elem(&port_gate, &gate);
+	if (count)
+		__sync_fetch_and_add(count, -1);
+	count = bpf_map_lookup_elem(&slot_claims, &slot);
+	if (count)
+		__sync_fetch_and_add(count, -1);
+
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event)
+		return;
+	*event = (struct mstack_event){
+		.type = MSTACK_EVENT_CLAIM_RELEASED,
+		.vport = vport,
+		.slot = slot,
+		.cookie = cookie,
+		.tuple = *tuple,
+	};
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline bool is_any_ipv6(const struct mstack_tuple *tuple)
+{
+	return !tuple->addr[0] && !tuple->addr[1] && !tuple->addr[2] && !tuple->addr[3];
+}
+
+static __always_inline bool is_wildcard(const struct mstack_tuple *tuple)
+{
+	return is_any_ipv6(tuple) || (is_mapped(tuple->addr) && !tuple->addr[3]);
+}
+
+/* All that a socket can have claimed: its tuple, and of a dual-stack :: the IPv4 wildcard too. */
+static __always_inline void drop_claims(const struct mstack_socket *socket)
+{
+	struct mstack_tuple tuple = socket->tuple;
+
+	drop_claim(&tuple, socket->cookie);
+	if (is_any_ipv6(&tuple)) {
+		tuple.addr[2] = bpf_htonl(0xffff);
+		drop_claim(&tuple, socket->cookie);
+	}
+}
+
+static __always_inline bool is_claimed_by_other(const struct mstack_tuple *tuple, __u64 cookie)
+{
+	struct mstack_claim *claim = bpf_map_lookup_elem(&claims, tuple);
+
+	/* PENDING counts here: its owner was bound first. */
+	return claim && claim->cookie != cookie;
+}
+
+struct overlap {
+	struct mstack_tuple tuple;
+	__u64 cookie;
+	bool ipv4, ipv6; /* the families that the new bind takes */
+	bool found;
+};
+
+struct bpf_map; /* the kernel's, and opaque here */
+
+static long overlap_with_address(struct bpf_map *map, const void *address, void *value, void *context)
+{
+	struct overlap *overlap = context;
+
+	(void)map, (void)value;
+	__builtin_memcpy(overlap->tuple.addr, address, sizeof(overlap->tuple.addr));
+	if (is_mapped(overlap->tuple.addr) ? !overlap->ipv4 : !overlap->ipv6)
+		return 0;
+	overlap->found = is_claimed_by_other(&overlap->tuple, overlap->cookie);
+	return overlap->found;
+}
+
+/* Would this bind share a port with a claim? The kernel itself allows it where both sockets asked for reuse. */
+static __always_inline bool overlaps_claim(const struct mstack_socket *socket, bool v6only)
+{
+	const struct mstack_tuple *tuple = &socket->tuple;
+	struct mstack_tuple wildcard = *tuple;
+	struct overlap overlap = {
+		.tuple = *tuple,
+		.cookie = socket->cookie,
+		.ipv4 = is_mapped(tuple->addr) || (is_any_ipv6(tuple) && !v6only),
+		.ipv6 = !is_mapped(tuple->addr),
+	};
+
+	if (!any_claim_on_port(tuple))
+		return false;
+	if (is_claimed_by_other(tuple, socket->cookie))
+		return true;
+	if (!is_wildcard(tuple)) {
+		make_wildcard(&wildcard);
+		return is_claimed_by_other(&wildcard, socket->cookie);
+	}
+	if (is_any_ipv6(tuple) && !v6only) {
+		wildcard.addr[2] = bpf_htonl(0xffff);
+		if (is_claimed_by_other(&wildcard, socket->cookie))
+			return true;
+	}
+	/* A wildcard takes the port of every address, and claims stand on this host's. */
+	bpf_for_each_map_elem(&local_addrs, overlap_with_address, &overlap, 0);
+	return overlap.found;
+}
+
+static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socket *socket, bool v6only)
+{
+	struct mstack_socket *record = bpf_sk_storage_get(&sockets, ctx, NULL, 0);
+	bool refused = overlaps_claim(socket, v6only);
+	struct mstack_socket before = {};
+
+	if (record)
+		before = *record;
+	if (record)
+		*record = refused ? (struct mstack_socket){} : *socket; /* of cookie 0: the record of nothing */
+	else if (!refused)
+		bpf_sk_storage_get(&sockets, ctx, (void *)socket, BPF_SK_STORAGE_GET_F_CREATE);
+	/*
+	 * A socket that was bound before has lost that tuple, and its claim goes with it. First the new record, then
+	 * the claim: mstackd, which inserts first and then reads the record, cannot miss both.
+	 */
+	if (before.cookie)
+		drop_claims(&before);
+	if (!refused)
+		return 1;
+	bpf_set_retval(-EADDRINUSE);
+	return 0;
+}
+
+static __always_inline bool is_of_concern(struct bpf_sock *ctx)
+{
+	return (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP) &&
+	       bpf_get_netns_cookie(ctx) == netns_cookie;
+}
+
+static __always_inline struct mstack_socket describe(struct bpf_sock *ctx)
+{
+	return (struct mstack_socket){
+		.tuple.port = bpf_htons(ctx->src_port), /* in host order here, unlike everywhere else */
+		.tuple.protocol = ctx->protocol,
+		.uid = (__u32)bpf_get_current_uid_gid(),
+		.netns_cookie = netns_cookie,
+		.cookie = bpf_get_socket_cookie(ctx),
+	};
+}
+
+SEC("cgroup/post_bind4")
+int sock_bind4(struct bpf_sock *ctx)
+{
+	struct mstack_socket socket;
+
+	if (!is_of_concern(ctx))
+		return 1;
+	socket = describe(ctx);
+	address_from_ipv4(socket.tuple.addr, ctx->src_ip4);
+	return bound(ctx, &socket, false);
+}
+
+SEC("cgroup/post_bind6")
+int sock_bind6(struct bpf_sock *ctx)
+{
+	struct sock___mstack *sk = (void *)ctx;
+	struct mstack_socket socket;
+
+	if (!is_of_concern(ctx))
+		return 1;
+	socket = describe(ctx);
+	socket.tuple.addr[0] = ctx->src_ip6[0];
+	socket.tuple.addr[1] = ctx->src_ip6[1];
+	socket.tuple.addr[2] = ctx->src_ip6[2];
+	socket.tuple.addr[3] = ctx->src_ip6[3];
+	return bound(ctx, &socket, BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+}
+
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	struct mstack_socket *record = bpf_sk_storage_get(&sockets, ctx, NULL, 0);
+
+	if (record) {
+		struct mstack_socket socket = *record;
+
+		drop_claims(&socket);
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* XDP on a stack end: the last step to the stack's AF_XDP socket. */
+#include "lib/count.h"
+#include "lib/l2.h"
+
+SEC("xdp")
+int vport_rx(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	__u32 slot = ctx->ingress_ifindex; /* a stack end's, in a namespace that holds nothing else */
+
+	/* What uplink_rx steered has this address; what the host's kernel says on its own end of the veth has not. */
+	if ((void *)(eth + 1) > end || !is_for_stack_end(eth, slot)) {
+		count_queue(slot, MSTACK_RX_DROP_NOT_STEERED);
+		return XDP_DROP;
+	}
+	if (bpf_redirect_map(&vport_xsks, slot, XDP_DROP) != XDP_REDIRECT) {
+		count_queue(slot, MSTACK_RX_DROP_NO_SOCKET);
+		return XDP_DROP;
+	}
+	count_received(slot, end - data);
+	return XDP_REDIRECT;
+}
+
+/*
+ * Is there a socket in a slot? It leaves the map when its last holder closes it, which only a program can see.
+ * Never attached: mstackd runs it by BPF_PROG_TEST_RUN with the slot as the packet's first 4 bytes.
+ */
+SEC("xdp")
+int vport_alive(struct xdp_md *ctx)
+{
+	__u32 *slot = (void *)(long)ctx->data;
+
+	if ((void *)(slot + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	return bpf_map_lookup_elem(&vport_xsks, slot) ? XDP_PASS : XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "GPL";

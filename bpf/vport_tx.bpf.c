@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * On a host end, whatever its stack sends: first XDP, which lets a packet through only if the stack's vport holds
+ * the claim on its source, then, for what XDP cannot finish, TC.
+ */
+#include <linux/pkt_cls.h>
+
+#include "lib/answer.h"
+#include "lib/count.h"
+#include "lib/l2.h"
+#include "lib/parse.h"
+#include "lib/route.h"
+#include "lib/steer.h"
+
+/* One drop in 4,096 of a reason, and the first, is told to whoever listens. */
+#define DROP_SAMPLE_MASK 4095
+
+static __always_inline int drop(__u32 slot, enum mstack_verdict verdict)
+{
+	count_queue(slot, verdict);
+	return XDP_DROP;
+}
+
+/* Why a packet whose tuple could be read was dropped is worth a line in mstackd's log. */
+static __always_inline int drop_tuple(const struct mstack_host_end *from, const struct mstack_tuple *tuple,
+				      enum mstack_verdict verdict)
+{
+	struct mstack_vport_stats *stats = count_queue(from->slot, verdict);
+	struct mstack_event *event;
+
+	if (!stats || (stats->packets[verdict] & DROP_SAMPLE_MASK) != 1)
+		return XDP_DROP;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (event) {
+		*event = (struct mstack_event){
+			.type = MSTACK_EVENT_TX_DROP,
+			.vport = from->vport,
+			.verdict = verdict,
+			.slot = from->slot,
+			.tuple = *tuple,
+		};
+		bpf_ringbuf_submit(event, 0);
+	}
+	return XDP_DROP;
+}
+
+static __always_inline int answer(const struct mstack_host_end *from, enum answer_result result,
+				  enum mstack_verdict not_a_request)
+{
+	if (result == ANSWERED) {
+		count_queue(from->slot, MSTACK_TX_ANSWERED);
+		return XDP_TX;
+	}
+	return drop(from->slot, result == NOT_A_REQUEST ? not_a_request : MSTACK_TX_DROP_MALFORMED);
+}
+
+/* The rule of the whole: a source tuple leaves only from the vport that claimed it, and only if it is this host's. */
+static __always_inline enum mstack_verdict check_source(const struct mstack_host_end *from,
+							const struct mstack_tuple *source)
+{
+	struct mstack_claim *claim = active_claim(source);
+
+	if (!claim)
+		claim = wildcard_claim(source);
+	if (!claim)
+		return MSTACK_TX_DROP_UNCLAIMED;
+	if (claim->vport != from->vport)
+		return MSTACK_TX_DROP_NOT_OWNER;
+	/* Always: a wildcard claim holds no foreign address, and an exact one not after the host has lost it. */
+	return is_local(source->addr) ? MSTACK_TX_SENT : MSTACK_TX_DROP_NOT_LOCAL;
+}
+
+/* Left to vport_tx_slow, addressed so that the kernel takes it in. It counts what becomes of the packet. */
+static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct mstack_host_end *from)
+{
+	write_macs_to_host(eth, from->slot);
+	return XDP_PASS;
+}
+
+static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
+				const struct mstack_host_end *from)
+{
+	struct bpf_fib_lookup fib;
+
+	route_query(&fib, packet, ctx->ingress_ifindex, packet->length);
+	switch (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		break;
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return pass_to_slow_path(eth, from);
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		if (is_local(packet->destination.addr))
+			return pass_to_slow_path(eth, from);
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
+	default:
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
+	}
+
+	/* An uplink that takes no XDP frames, or no uplink at all, is not in the map: the slow path tells them apart.
+	 */
+	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT)
+		return pass_to_slow_path(eth, from);
+	write_macs(eth, fib.dmac, fib.smac);
+	count_sent(from->slot, MSTACK_TX_SENT, ctx->data_end - ctx->data);
+	return XDP_REDIRECT;
+}
+
+SEC("xdp")
+int vport_tx(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 ifindex = ctx->ingress_ifindex;
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	enum mstack_verdict verdict;
+	struct packet packet;
+
+	if (!from) {
+		count(MSTACK_TX_DROP_NO_VPORT);
+		return XDP_DROP;
+	}
+
+	switch (parse(&packet, data, end, PARSE_TRANSMITTED)) {
+	case PARSED:
+		break;
+	case PARSED_ARP:
+		return answer(from, answer_arp(ctx, from->slot), MSTACK_TX_DROP_ARP);
+	case PARSED_ICMPV6:
+		return answer(from, answer_solicitation(ctx, from->slot), MSTACK_TX_DROP_PROTOCOL);
+	case NOT_IP:
+		return drop(from->slot, MSTACK_TX_DROP_NOT_IP);
+	case NOT_TCP_UDP:
+		return drop(from->slot, MSTACK_TX_DROP_PROTOCOL);
+	case FRAGMENT: /* only the first of a datagram carries ports, so the others could not be checked */
+		return drop(from->slot, MSTACK_TX_DROP_FRAGMENT);
+	case TOO_MANY_HEADERS:
+		return drop(from->slot, MSTACK_TX_DROP_HEADERS);
+	case SOURCE_ROUTED: /* the wire would carry it somewhere else than the route that was checked */
+		return drop(from->slot, MSTACK_TX_DROP_SOURCE_ROUTE);
+	case MALFORMED:
+	default:
+		return drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	}
+
+	verdict = check_source(from, &packet.source);
+	if (verdict != MSTACK_TX_SENT)
+		return drop_tuple(from, &packet.source, verdict);
+	if (!is_unicast(packet.destination.addr))
+		return drop_tuple(from, &packet.source, MSTACK_TX_DROP_DESTINATION);
+	return send(ctx, data, &packet, from);
+}
+
+static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)
+{
+	count_queue(slot, verdict);
+	return TC_ACT_SHOT;
+}
+
+/*
+ * Every packet here was validated by vport_tx. It goes to this host's own stack, or to an uplink by way of the
+ * kernel's neighbour table, which asks who has the next hop. Nothing from a vport is ever forwarded by the kernel:
+ * its rules for forwarding know nothing of claims.
+ */
+SEC("tc")
+int vport_tx_slow(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 ifindex = skb->ifindex;
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	struct bpf_fib_lookup fib;
+	struct bpf_redir_neigh next_hop = {};
+	struct packet packet;
+
+	if (!from) {
+		count(MSTACK_TX_DROP_NO_VPORT);
+		return TC_ACT_SHOT;
+	}
+	if (parse(&packet, data, end, PARSE_TRANSMITTED) != PARSED)
+		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	if (is_local(packet.destination.addr)) {
+		count_sent(from->slot, MSTACK_TX_TO_HOST, skb->len);
+		return TC_ACT_OK;
+	}
+
+	route_query(&fib, &packet, ifindex, 0); /* vport_tx checked the length */
+	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		break;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return slow_drop(from->slot, MSTACK_TX_DROP_TOO_BIG);
+	default:
+		return slow_drop(from->slot, MSTACK_TX_DROP_NO_ROUTE);
+	}
+	if (!bpf_map_lookup_elem(&uplink_info, &fib.ifindex))
+		return slow_drop(from->slot, MSTACK_TX_DROP_NOT_UPLINK);
+
+	/* The lookup left the next hop where the destination was; an IPv4 route may have an IPv6 gateway. */
+	next_hop.nh_family = fib.family;
+	__builtin_memcpy(next_hop.ipv6_nh, fib.ipv6_dst, sizeof(next_hop.ipv6_nh));
+	if (bpf_redirect_neigh(fib.ifindex, &next_hop, sizeof(next_hop), 0) != TC_ACT_REDIRECT)
+		return slow_drop(from->slot, MSTACK_TX_DROP_NO_NEIGHBOUR);
+	count_sent(from->slot, MSTACK_TX_SENT_SLOW, skb->len);
+	return TC_ACT_REDIRECT;
+}
+
+char LICENSE[] SEC("license") = "GPL";
