@@ -149,7 +149,7 @@ Process Process::start(const std::function<int(Channel&)>& body, const ProcessOp
       ::signal(SIGPIPE, SIG_IGN);
       code = body(theirs);
     } catch (const std::exception& error) {
-      std::cerr << error.what() << std::endl;
+      std::cerr << error.what() << '\n';
     }
     std::cout.flush();
     std::fflush(nullptr);
@@ -169,6 +169,7 @@ Process Process::command(const std::vector<std::string>& arguments, const Proces
         ::signal(SIGPIPE, SIG_DFL);
         for (const int fd : options.keep) ::fcntl(fd, F_SETFD, 0);
         std::vector<char*> argv;
+        argv.reserve(arguments.size() + 1);
         for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
         argv.push_back(nullptr);
         ::execvp(argv[0], argv.data());

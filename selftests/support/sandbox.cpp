@@ -66,7 +66,7 @@ void remove_cgroup(const std::string& path) {
   ::setsid();
   ::prctl(PR_SET_NAME, "mstack-janitor");
   const int null = ::open("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+  for (int fd = 0; null >= 0 && fd < 3; ++fd) ::dup2(null, fd);
   ::dup2(pipe, 3);
   ::close_range(4, ~0U, 0);
   char byte = 0;
@@ -117,7 +117,8 @@ Sandbox::Sandbox() {
 
 Sandbox::~Sandbox() {
   current = nullptr;
-  enter_cgroup(home_cgroup_);
+  // Failing that, the janitor kills us with the rest: it is the end of the process in any case.
+  std::ofstream(home_cgroup_ + "/cgroup.procs") << "0";
   ::close(janitor_pipe_);
   int status = 0;
   ::waitpid(janitor_pid_, &status, 0);

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Installs what is missing, builds, checks the sources and runs the tests.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: sudo ./selftests/run.sh [option]...
+  --label L            only the tests of this label: unit, bpf, net, stress (repeatable; all of them unless given)
+  --filter REGEX       only the tests whose name matches, such as 'net\.Steering'
+  --build-type TYPE    a preset of CMakePresets.json: release (the default), debug, asan, tsan
+  --jobs N             tests and compilers at once (one a CPU unless given)
+  --no-lint            leave out clang-format and clang-tidy
+END
+}
+
+labels=() filter='' preset=release lint=1 jobs=$(nproc)
+while (($#)); do
+  case $1 in
+    --label | --filter | --build-type | --jobs)
+      (($# > 1)) || { echo "$1 needs a value" >&2; usage >&2; exit 2; }
+      case $1 in
+        --label) labels+=("$2") ;;
+        --filter) filter=$2 ;;
+        --build-type) preset=$2 ;;
+        --jobs) jobs=$2 ;;
+      esac
+      shift 2
+      ;;
+    --no-lint) lint=0; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
+  esac
+done
+((EUID == 0)) || { echo "run.sh: the tests make network namespaces: run it as root, sudo ./selftests/run.sh" >&2; exit 1; }
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=support/packages.sh
+source selftests/support/packages.sh
+install_packages "${test_packages[@]}"
+
+if ((lint)); then
+  selftests/support/format.sh
+fi
+cmake --preset "$preset" >/dev/null
+cmake --build --preset "$preset" -j "$jobs"
+if ((lint)); then
+  selftests/support/tidy.sh "$preset" "$jobs"
+fi
+
+arguments=(--preset "$preset" -j "$jobs" --output-on-failure --no-tests=error)
+if ((${#labels[@]})); then
+  arguments+=(-L "^($(IFS='|'; echo "${labels[*]}"))\$")
+fi
+[[ -z $filter ]] || arguments+=(-R "$filter")
+ctest "${arguments[@]}"

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The one list of Debian packages, sourced by selftests/run.sh and examples/demo.sh.
+# shellcheck shell=bash
+
+# To build mstackd, mstack, the library and the examples, and to run them between network namespaces.
+build_packages=(g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libmnl-dev libcli11-dev libfmt-dev
+                nlohmann-json3-dev iproute2 ethtool procps)
+# To build, check and run the tests too.
+test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19)
+
+# install_packages NAME...: what is missing of them. Asks the archive only then.
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)); then
+    echo "missing packages: ${missing[*]}: install them, or run this as root" >&2
+    return 1
+  fi
+  echo "installing ${missing[*]}"
+  # One at a time, so that two checkouts can do this side by side.
+  (
+    flock 9
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}"
+  ) 9>/run/lock/mstack-packages.lock
+}
