@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Who receives a well-formed packet.
+#include <set>
+#include <string>
+
+#include "uplink_rx_fixture.hpp"
+
+namespace bpf_test {
+namespace {
+
+TEST_F(UplinkRx, SteersAnExactClaim) {
+  for (const Packet& packet : every_kind()) {
+    SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
+    const mstack_tuple key = tuple(packet.to, 7, packet.protocol);
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    programs.claim(key);
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+
+    // What differs in one part of the tuple is not claimed.
+    Packet other = packet;
+    other.to_port = 0x0700;  // port 7 with its bytes swapped
+    EXPECT_TRUE(passed(receive(other.bytes()), other.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    other = packet;
+    other.to = packet.to.contains(':') ? "2001:db8::2" : "192.0.2.2";
+    EXPECT_TRUE(passed(receive(other.bytes()), other.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    other = packet;
+    other.protocol = packet.protocol == kUdp ? kTcp : kUdp;
+    EXPECT_TRUE(passed(receive(other.bytes()), other.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    // The remote party may be from anywhere, also from the port that is claimed here.
+    other = packet;
+    other.from_port = 7;
+    EXPECT_TRUE(steered(receive(other.bytes()), other.bytes(), 1));
+    programs.unclaim(key);
+  }
+}
+
+// By hand from the first byte to the last, so that no builder can hide a mistake.
+TEST_F(UplinkRx, SteersALiteralFrame) {
+  programs.claim(tuple("192.0.2.1", 53, kUdp), {.slot = 1});
+  const Bytes frame =
+      hex("52 54 00 12 34 56  52 54 00 65 43 21  08 00"
+          "45 00 00 1d 00 01 00 00 40 11 8e 98  c6 33 64 02  c0 00 02 01"
+          "12 34 00 35 00 09 00 00 61");
+  const Outcome outcome = receive(frame);
+  EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_RX_STEERED));
+  EXPECT_EQ(outcome.frame, hex("02 4d 53 00 00 01  02 4d 53 01 00 01  08 00"
+                               "45 00 00 1d 00 01 00 00 40 11 8e 98  c6 33 64 02  c0 00 02 01"
+                               "12 34 00 35 00 09 00 00 61"));
+}
+
+// A slot above 255 takes both bytes of the MAC.
+TEST_F(UplinkRx, WritesTheSlotIntoBothMacs) {
+  programs.add_slots(0x0102, 1);
+  programs.claim(tuple("192.0.2.1", 7, kUdp), {.slot = 0x0102});
+  const Outcome outcome = receive(Packet().bytes());
+  EXPECT_TRUE(steered(outcome, Packet().bytes(), 0x0102));
+  EXPECT_EQ(slice(outcome.frame, 0, 12), hex("02 4d 53 00 01 02 02 4d 53 01 01 02"));
+}
+
+TEST_F(UplinkRx, PrefersTheExactClaimToTheWildcard) {
+  for (const Packet& packet : every_kind()) {
+    SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
+    const char* any = packet.to.contains(':') ? "::" : "0.0.0.0";
+    programs.claim(tuple(any, 7, packet.protocol), {.vport = 2, .slot = 2});
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 2));
+    programs.claim(tuple(packet.to, 7, packet.protocol), {.vport = 1, .slot = 1});
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+  }
+}
+
+TEST_F(UplinkRx, WildcardsAreForThisHostsAddressesAlone) {
+  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const char* any : {"0.0.0.0", "::"}) programs.claim(tuple(any, 7, protocol));
+  }
+  for (Packet packet : every_kind()) {
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+    const bool six = packet.to.contains(':');
+    // Forwarded, multicast, broadcast: the kernel's business.
+    for (const char* other : six ? std::vector{"2001:db8::2", "ff02::1", "::1"}
+                                 : std::vector{"192.0.2.2", "224.0.0.251", "255.255.255.255", "127.0.0.1"}) {
+      packet.to = other;
+      EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL)) << other;
+    }
+  }
+}
+
+// A wildcard claim's key is the unspecified address: a packet that carries it must not match as if it were exact.
+TEST_F(UplinkRx, TheUnspecifiedAddressIsNoWayIntoAWildcard) {
+  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  programs.claim(tuple("::", 7, kUdp));
+  Packet packet;
+  packet.to = "0.0.0.0";
+  EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL));
+  packet = ip6(kUdp);
+  packet.to = "::";
+  EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL));
+}
+
+// ::ffff:a.b.c.d in an IPv6 header is not the IPv4 address that shares its key.
+TEST_F(UplinkRx, AMappedAddressOnTheWireIsNotIpv4) {
+  programs.claim(tuple("192.0.2.1", 7, kUdp));
+  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  for (const char* mapped : {"::ffff:192.0.2.1", "::ffff:0.0.0.0"}) {
+    Packet packet = ip6(kUdp);
+    packet.to = mapped;
+    const Outcome outcome = receive(packet.bytes());
+    EXPECT_EQ(outcome.action, XDP_PASS) << mapped;
+    EXPECT_EQ(outcome.frame, packet.bytes());
+    EXPECT_EQ(outcome.counted.size(), 1U);
+    EXPECT_FALSE(outcome.counted.contains("RX_STEERED"));
+  }
+}
+
+// :: is for IPv6; a dual-stack :: has a second claim.
+TEST_F(UplinkRx, TheIpv6WildcardIsNotForIpv4) {
+  programs.claim(tuple("::", 7, kUdp));
+  EXPECT_TRUE(passed(receive(Packet().bytes()), Packet().bytes(), MSTACK_RX_PASS_UNCLAIMED));
+  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  EXPECT_TRUE(steered(receive(Packet().bytes()), Packet().bytes(), 1));
+}
+
+TEST_F(UplinkRx, IgnoresAPendingClaim) {
+  const auto pending = ClaimOptions{.state = MSTACK_CLAIM_PENDING};
+  for (const Packet& packet : every_kind()) {
+    SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
+    const char* any = packet.to.contains(':') ? "::" : "0.0.0.0";
+    programs.set_gate(packet.protocol, 7, 1);
+    programs.claim(tuple(packet.to, 7, packet.protocol), pending);
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    programs.claim(tuple(any, 7, packet.protocol), pending);
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+    programs.unclaim(tuple(any, 7, packet.protocol));
+    programs.unclaim(tuple(packet.to, 7, packet.protocol));
+  }
+}
+
+// The gate is what is asked first: where it says that nobody claimed a port, no claim is looked for.
+TEST_F(UplinkRx, AClosedGatePassesWithoutALookup) {
+  claim_everything();
+  programs.set_gate(kUdp, 7, 0);
+  for (const Packet& packet : {ip4(kUdp), ip6(kUdp)}) {
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+  }
+  for (const Packet& packet : {ip4(kTcp), ip6(kTcp)}) {
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+  }
+}
+
+TEST_F(UplinkRx, GatesTheHighestPorts) {
+  for (const std::uint16_t port : {std::uint16_t{65535}, std::uint16_t{32768}, std::uint16_t{0x00ff}}) {
+    for (Packet packet : every_kind()) {
+      packet.to_port = port;
+      programs.claim(tuple(packet.to, port, packet.protocol));
+      EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << port;
+    }
+  }
+}
+
+// In the kernel's hands, such a packet would be refused with a reset or an ICMP error, in the owner's name.
+TEST_F(UplinkRx, DropsWhatIsClaimedForAVportThatIsGone) {
+  claim_everything();
+  for (const Packet& packet : every_kind()) {
+    programs.claim(tuple(packet.to, 7, packet.protocol), {.slot = 9});
+    EXPECT_TRUE(did(receive(packet.bytes()), XDP_DROP, MSTACK_RX_DROP_NO_VPORT));
+  }
+}
+
+TEST_F(UplinkRx, IgnoresWhatMacTheFrameCarries) {
+  claim_everything();
+  Packet packet;
+  packet.to_mac = hex("ff ff ff ff ff ff");
+  packet.from_mac = hex("00 00 00 00 00 00");
+  EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+}
+
+class UplinkRxQueues : public UplinkRx {
+ protected:
+  static constexpr std::uint16_t kFirst = 17;
+
+  UplinkRxQueues() { programs.add_slots(kFirst, MSTACK_MAX_QUEUES); }
+
+  // The queue that a packet goes to; the number of queues where it goes to none of them.
+  std::uint16_t queue_of(const Packet& packet, std::uint16_t queues) {
+    const Outcome outcome = receive(packet.bytes());
+    const auto slot = static_cast<std::uint16_t>(outcome.frame.at(4) << 8 | outcome.frame.at(5));
+    if (outcome.action != XDP_REDIRECT || slot < kFirst || slot >= kFirst + queues) return queues;
+    return steered(outcome, packet.bytes(), slot) ? static_cast<std::uint16_t>(slot - kFirst) : queues;
+  }
+
+  void claim_queues(const Packet& packet, std::uint16_t queues) {
+    programs.claim(tuple(packet.to, packet.to_port, packet.protocol), {.slot = kFirst, .queues = queues});
+  }
+};
+
+TEST_F(UplinkRxQueues, AFlowStaysOnItsQueue) {
+  for (Packet packet : every_kind()) {
+    claim_queues(packet, 16);
+    for (std::uint16_t port = 40000; port < 40008; ++port) {
+      packet.from_port = port;
+      const std::uint16_t first = queue_of(packet, 16);
+      ASSERT_LT(first, 16);
+      Packet same = packet;
+      same.payload = zeros(port % 7U + 1);
+      same.from_mac = hex("02 00 00 00 00 99");
+      EXPECT_EQ(queue_of(same, 16), first);
+    }
+  }
+}
+
+// So that what one peer sends to several ports of a stack stays together.
+TEST_F(UplinkRxQueues, TheLocalSideHasNoPartInTheChoice) {
+  programs.local("192.0.2.77");
+  programs.local("2001:db8::77");
+  for (Packet packet : every_kind()) {
+    claim_queues(packet, 8);
+    Packet other_port = packet;
+    other_port.to_port = 8080;
+    claim_queues(other_port, 8);
+    Packet other_address = packet;
+    other_address.to = packet.to.contains(':') ? "2001:db8::77" : "192.0.2.77";
+    claim_queues(other_address, 8);
+    for (std::uint16_t port = 1; port < 33; ++port) {
+      packet.from_port = other_port.from_port = other_address.from_port = port;
+      const std::uint16_t queue = queue_of(packet, 8);
+      EXPECT_LT(queue, 8);
+      EXPECT_EQ(queue_of(other_port, 8), queue);
+      EXPECT_EQ(queue_of(other_address, 8), queue);
+    }
+  }
+}
+
+// 512 flows that differ in one thing: every queue gets between a half and twice its fair share.
+TEST_F(UplinkRxQueues, FlowsSpreadOverTheQueues) {
+  for (const std::uint16_t queues : {2, 3, 8, 16}) {
+    for (Packet packet : every_kind()) {
+      claim_queues(packet, queues);
+      const bool six = packet.to.contains(':');
+      for (const bool by_port : {true, false}) {
+        std::vector<int> share(queues + 1U);
+        for (int flow = 0; flow < 512; ++flow) {
+          const std::string address = six ? "2001:db8:f::" + std::to_string(flow)
+                                          : "198.51." + std::to_string(flow >> 8) + "." + std::to_string(flow & 255);
+          if (by_port) {
+            packet.from_port = static_cast<std::uint16_t>(32768 + flow);
+          } else {
+            packet.from = address;
+          }
+          ++share[queue_of(packet, queues)];
+        }
+        EXPECT_EQ(share[queues], 0) << "outside the vport";
+        for (int queue = 0; queue < queues; ++queue) {
+          EXPECT_TRUE(share[queue] > 512 / queues / 2 && share[queue] < 512 / queues * 2)
+              << "queue " << queue << " of " << queues << ": " << share[queue] << ", six " << six << ", by port "
+              << by_port;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bpf_test
