@@ -117,7 +117,7 @@ struct mstack_meta {
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
 	X(RX_PASS_PROTOCOL, "to the kernel: neither TCP nor UDP")                                                      \
 	X(RX_PASS_FRAGMENT, "to the kernel: fragment")                                                                 \
-	X(RX_PASS_HEADERS, "to the kernel: more IPv6 extension headers than are walked")                               \
+	X(RX_PASS_HEADERS, "to the kernel: source routed, or more options or extension headers than are walked")       \
 	X(RX_PASS_MALFORMED, "to the kernel: truncated or malformed")                                                  \
 	X(RX_DROP_NO_VPORT, "dropped: claimed, but the vport is gone")                                                 \
 	X(RX_DELIVERED, "delivered to a stack's socket")                                                               \
@@ -133,7 +133,7 @@ struct mstack_meta {
 	X(TX_DROP_ARP, "dropped: ARP other than a request for another's address")                                      \
 	X(TX_DROP_PROTOCOL, "dropped: neither TCP nor UDP")                                                            \
 	X(TX_DROP_FRAGMENT, "dropped: fragment")                                                                       \
-	X(TX_DROP_HEADERS, "dropped: more IPv6 extension headers than are walked")                                     \
+	X(TX_DROP_HEADERS, "dropped: more options or extension headers than are walked")                               \
 	X(TX_DROP_SOURCE_ROUTE, "dropped: source routing")                                                             \
 	X(TX_DROP_UNCLAIMED, "dropped: source tuple is not claimed")                                                   \
 	X(TX_DROP_NOT_OWNER, "dropped: source tuple is claimed by another vport")                                      \
