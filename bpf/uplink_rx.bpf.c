@@ -32,6 +32,7 @@ int uplink_rx(struct xdp_md *ctx)
 	void *end = (void *)(long)ctx->data_end;
 	struct packet packet;
 	struct mstack_claim *claim;
+	bool exact;
 
 	switch (parse(&packet, data, end, PARSE_RECEIVED)) {
 	case PARSED:
@@ -55,14 +56,14 @@ int uplink_rx(struct xdp_md *ctx)
 	if (!any_claim_on_port(&packet.destination))
 		return pass(MSTACK_RX_PASS_UNCLAIMED);
 	claim = active_claim(&packet.destination);
-	if (!claim) {
+	exact = claim && packet.destination.addr[3]; /* 0.0.0.0 and :: find the wildcard's own key */
+	if (!claim)
 		claim = wildcard_claim(&packet.destination);
-		if (!claim)
-			return pass(MSTACK_RX_PASS_UNCLAIMED);
-		/* A wildcard is every address of this host: not a neighbour's that this host forwards for. */
-		if (!is_local(packet.destination.addr))
-			return pass(MSTACK_RX_PASS_NOT_LOCAL);
-	}
+	if (!claim)
+		return pass(MSTACK_RX_PASS_UNCLAIMED);
+	/* A wildcard is every address of this host: not a neighbour's that this host forwards for. */
+	if (!exact && !is_local(packet.destination.addr))
+		return pass(MSTACK_RX_PASS_NOT_LOCAL);
 
 	__u32 slot = claim->slot + queue_of(claim, &packet.source);
 
