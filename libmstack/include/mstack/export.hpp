@@ -2,4 +2,4 @@
 #pragma once
 
 /// Marks what libmstack.so exports. Everything else in it is hidden.
-#define MSTACK_API __attribute__((visibility("default")))
+#define MSTACK_API [[gnu::visibility("default")]]
