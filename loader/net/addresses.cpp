@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "net/addresses.hpp"
+
+#include <arpa/inet.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "net/attributes.hpp"
+
+namespace mstack::net {
+namespace {
+
+using Bytes = std::array<std::uint8_t, 16>;
+
+Bytes bytes_of(const mstack_address& address) {
+  Bytes bytes;
+  static_assert(sizeof(bytes) == sizeof(address));
+  std::memcpy(bytes.data(), &address, sizeof(bytes));
+  return bytes;
+}
+
+bool is_mapped(const Bytes& bytes) {
+  constexpr Bytes mapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return std::equal(bytes.begin(), bytes.begin() + 12, mapped.begin());
+}
+
+std::optional<mstack_address> address_of(std::uint8_t family, const nlattr* attribute) {
+  mstack_address address = {};
+  if (family == AF_INET && mnl_attr_get_payload_len(attribute) == sizeof(in_addr)) {
+    address.addr[2] = htonl(0xffff);
+    std::memcpy(&address.addr[3], mnl_attr_get_payload(attribute), sizeof(in_addr));
+    return address;
+  }
+  if (family == AF_INET6 && mnl_attr_get_payload_len(attribute) == sizeof(in6_addr)) {
+    std::memcpy(&address, mnl_attr_get_payload(attribute), sizeof(address));
+    return address;
+  }
+  return std::nullopt;
+}
+
+std::optional<mstack_address> parse_address(const nlmsghdr& message) {
+  const auto* header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&message));
+  const nlattr *local = nullptr, *prefix = nullptr;
+  std::uint32_t flags = header->ifa_flags;
+  for_each_attribute(message, sizeof(ifaddrmsg), [&](const nlattr* attribute) {
+    switch (mnl_attr_get_type(attribute)) {
+      case IFA_LOCAL: local = attribute; break;
+      case IFA_ADDRESS: prefix = attribute; break;
+      case IFA_FLAGS: flags = mnl_attr_get_u32(attribute); break;
+      default: break;
+    }
+  });
+  // On a point-to-point device IFA_ADDRESS is the peer's; an IPv6 address without a peer has no IFA_LOCAL.
+  if (!local) local = prefix;
+  if (!local) return std::nullopt;
+  // Until duplicate address detection has ended, and when it has found another host, the kernel takes no packets for
+  // the address either; an optimistic address is the exception.
+  if ((flags & IFA_F_DADFAILED) || ((flags & IFA_F_TENTATIVE) && !(flags & IFA_F_OPTIMISTIC))) return std::nullopt;
+  return address_of(header->ifa_family, local);
+}
+
+bool before(const mstack_address& a, const mstack_address& b) {
+  return std::memcmp(&a, &b, sizeof(a)) < 0;
+}
+bool same(const mstack_address& a, const mstack_address& b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+RouteEvent link_event(const nlmsghdr& message) {
+  const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
+  RouteEvent event = {
+      .kind = message.nlmsg_type == RTM_DELLINK ? RouteEvent::Kind::link_gone : RouteEvent::Kind::link_changed,
+      .ifindex = static_cast<std::uint32_t>(header->ifi_index),
+      .name = {},
+      .mtu = 0};
+  for_each_attribute(message, sizeof(ifinfomsg), [&event](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == IFLA_IFNAME) event.name = mnl_attr_get_str(attribute);
+    if (mnl_attr_get_type(attribute) == IFLA_MTU) event.mtu = mnl_attr_get_u32(attribute);
+  });
+  return event;
+}
+
+}  // namespace
+
+bool is_claimable_address(const mstack_address& address) {
+  const Bytes bytes = bytes_of(address);
+  if (is_mapped(bytes)) return bytes[12] != 127 && !(bytes[12] == 169 && bytes[13] == 254);
+  constexpr Bytes loopback = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return bytes != loopback && !(bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80);
+}
+
+Expected<std::vector<mstack_address>> local_addresses() {
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return std::unexpected(netlink.error());
+  for (int tries = 0;; ++tries) {
+    Request request(RTM_GETADDR, 0, sizeof(ifaddrmsg));  // AF_UNSPEC: both families
+    std::vector<mstack_address> addresses;
+    auto dumped = netlink->dump(request, "cannot list this host's addresses", [&addresses](const nlmsghdr& message) {
+      if (message.nlmsg_type != RTM_NEWADDR) return;
+      const auto address = parse_address(message);
+      if (address && is_claimable_address(*address)) addresses.push_back(*address);
+    });
+    if (dumped) {
+      std::sort(addresses.begin(), addresses.end(), before);
+      addresses.erase(std::unique(addresses.begin(), addresses.end(), same), addresses.end());
+      return addresses;
+    }
+    if (dumped.error().code != EINTR || tries == 100) return std::unexpected(dumped.error());
+  }
+}
+
+Expected<RouteMonitor> RouteMonitor::open() {
+  auto netlink = Netlink::open_monitor(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
+  if (!netlink) return std::unexpected(netlink.error());
+  return RouteMonitor(std::move(*netlink));
+}
+
+Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
+  using Kind = RouteEvent::Kind;
+  std::vector<RouteEvent> events;
+  bool addresses_said = false;
+  // Bounded: a machine whose links never stop changing must leave the caller time for its other work.
+  for (int datagrams = 0; datagrams < 4096; ++datagrams) {
+    const auto received = netlink_.receive([&](const nlmsghdr& message) {
+      switch (message.nlmsg_type) {
+        case RTM_NEWADDR:
+        case RTM_DELADDR:
+          if (!std::exchange(addresses_said, true)) events.push_back({.kind = Kind::addresses_changed, .name = {}});
+          break;
+        case RTM_NEWLINK:
+          // AF_BRIDGE tells of a bridge's port the same way: no change of the device itself.
+        case RTM_DELLINK:
+          if (static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message))->ifi_family == AF_UNSPEC)
+            events.push_back(link_event(message));
+          break;
+        default: break;
+      }
+    });
+    if (!received) {
+      if (received.error().code != ENOBUFS) return std::unexpected(received.error());
+      // What is still queued is older than the dump that this asks for, and does no harm.
+      events.insert(events.begin(), {.kind = Kind::resync, .name = {}});
+      return events;
+    }
+    if (!*received) break;
+  }
+  return events;
+}
+
+}  // namespace mstack::net
