@@ -5,6 +5,8 @@
 # To build mstackd, mstack, the library and the examples, and to run them between network namespaces.
 build_packages=(g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libmnl-dev libcli11-dev libfmt-dev
                 nlohmann-json3-dev iproute2 ethtool procps)
+# What examples/demo.sh shows it with.
+demo_packages=(socat tcpdump iputils-ping python3 util-linux)
 # To build, check and run the tests too.
 test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19)
 
