@@ -89,11 +89,20 @@ TEST_F(UplinkRxKinds, OptionsOfIpv4AreWalkedOver) {
       EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << "option " << int{options.at(0)};
     }
   }
-  // Every length of header.
+  // Every length of header: one option that nobody knows.
   for (std::size_t words = 1; words <= 10; ++words) {
     Packet packet;
-    packet.options = Bytes(words * 4, 1);
+    packet.options = Bytes{0xde, static_cast<std::uint8_t>(words * 4)} + zeros(words * 4 - 2);
     EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << words;
+  }
+}
+
+// As many options as IPv6 headers are walked, and no more; a source route behind them is not missed.
+TEST_F(UplinkRxKinds, MoreOptionsThanAreWalked) {
+  Packet packet;
+  for (const char* options : {"01 01 01 01 01 01 01 01", "01 01 01 01 01 01 01 83 07 04 c0 00 02 09 00 00"}) {
+    packet.options = hex(options);
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_HEADERS)) << options;
   }
 }
 
