@@ -30,6 +30,10 @@ struct ClaimEntry {
   mstack_claim claim;
 };
 
+// Why the maps could not be opened, for the user. `code` is the errno, `detail` what was found, `is_bpffs` whether the
+// directory is one of a BPF file system (as a missing directory is not, nor any that cannot be examined). Pure.
+Error explain_open_failure(int code, const std::string& detail, const std::string& pin_dir, bool is_bpffs);
+
 class MapView {
  public:
   // Every error is a whole sentence for the user: what, why, and what to do.

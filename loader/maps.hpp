@@ -68,12 +68,12 @@ enum class Access { read, write };
 // A pinned map, checked. ENOENT: nothing is pinned there.
 Expected<Fd> open_pinned(const std::string& pin_dir, const Definition& definition, Access access);
 
-// meta, whose schema was compared with ours: EPROTO, with what to do, if it is another's.
+// meta, whose schema was compared with ours. EPROTO: it is another's. ENODATA: no mstackd has written it yet.
 Expected<mstack_meta> read_meta(int meta_map);
 Expected<void> write_meta(int meta_map, const mstack_meta& meta);
 
 namespace detail {
-using VisitEntry = std::function<bool(const void* key, const void* value)>;
+using VisitEntry = std::function<void(const void* key, const void* value)>;
 Expected<void> for_each(int map, std::uint32_t key_size, std::uint32_t value_size, const VisitEntry& visit);
 }  // namespace detail
 
@@ -89,7 +89,6 @@ class Hash {
   Expected<void> for_each(Visit&& visit) const {
     return detail::for_each(map_, sizeof(Key), sizeof(Value), [&visit](const void* key, const void* value) {
       visit(*static_cast<const Key*>(key), *static_cast<const Value*>(value));
-      return true;
     });
   }
   [[nodiscard]] Expected<std::optional<Value>> find(const Key& key) const {
