@@ -159,9 +159,9 @@ static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)
 }
 
 /*
- * Every packet here was validated by vport_tx. It goes to this host's own stack, or to an uplink by way of the
- * kernel's neighbour table, which asks who has the next hop. Nothing from a vport is ever forwarded by the kernel:
- * its rules for forwarding know nothing of claims.
+ * What vport_tx let through goes to this host's own stack, or to an uplink by way of the kernel's neighbour table,
+ * which asks who has the next hop. The source is checked again, so that this gate holds by itself. Nothing from a
+ * vport is ever forwarded by the kernel: its rules for forwarding know nothing of claims.
  */
 SEC("tc")
 int vport_tx_slow(struct __sk_buff *skb)
@@ -172,6 +172,7 @@ int vport_tx_slow(struct __sk_buff *skb)
 	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
 	struct bpf_fib_lookup fib;
 	struct bpf_redir_neigh next_hop = {};
+	enum mstack_verdict verdict;
 	struct packet packet;
 
 	if (!from) {
@@ -180,6 +181,11 @@ int vport_tx_slow(struct __sk_buff *skb)
 	}
 	if (parse(&packet, data, end, PARSE_TRANSMITTED) != PARSED)
 		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	verdict = check_source(from, &packet.source);
+	if (verdict != MSTACK_TX_SENT)
+		return slow_drop(from->slot, verdict);
+	if (!is_unicast(packet.destination.addr))
+		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
 	if (is_local(packet.destination.addr)) {
 		count_sent(from->slot, MSTACK_TX_TO_HOST, skb->len);
 		return TC_ACT_OK;
