@@ -61,6 +61,10 @@ mstack_tuple tuple(int protocol, const Endpoint& endpoint) {
   return out;
 }
 
+bool same(const mstack_tuple& left, const mstack_tuple& right) {
+  return std::memcmp(&left, &right, sizeof(left)) == 0;
+}
+
 bool Pins::present() const {
   std::error_code ignored;
   return std::filesystem::exists(directory_, ignored) && !std::filesystem::is_empty(directory_, ignored);

@@ -14,6 +14,7 @@
 namespace mstack::test {
 
 mstack_tuple tuple(int protocol, const Endpoint& endpoint);
+bool same(const mstack_tuple& left, const mstack_tuple& right);
 
 // The pinned maps, read with nothing but bpf(2): what the tools and the daemon say is checked against this.
 class Pins {

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// While a claim lives, no other socket comes to share its tuple, whatever the kernel itself would allow.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <string>
+
+#include "support/fixture.hpp"
+#include "support/stack.hpp"
+
+namespace mstack::test {
+namespace {
+
+constexpr BindOptions reuse_address{.reuse_address = true}, reuse_port{.reuse_port = true},
+    both{.reuse_address = true, .reuse_port = true};
+BindOptions dual(BindOptions options) {
+  options.v6only = false;
+  return options;
+}
+BindOptions six_only(BindOptions options) {
+  options.v6only = true;
+  return options;
+}
+
+// The owner binds and claims; then the other binds. The kernel alone would allow every one of these pairs.
+struct Pair {
+  const char* name;
+  Endpoint owner;
+  BindOptions owner_options;
+  Endpoint other;
+  BindOptions other_options;
+  bool conflict;
+};
+
+void PrintTo(const Pair& pair, std::ostream* out) {
+  *out << pair.name;
+}
+
+const Pair pairs[] = {
+    {"SameReuseAddress", {host4, 7000}, reuse_address, {host4, 7000}, reuse_address, true},
+    {"SameReusePort", {host4, 7000}, reuse_port, {host4, 7000}, reuse_port, true},
+    {"SameBoth", {host4, 7000}, both, {host4, 7000}, both, true},
+    {"WildcardOverSpecific", {host4, 7000}, reuse_address, {"0.0.0.0", 7000}, reuse_address, true},
+    {"SpecificUnderWildcard", {"0.0.0.0", 7000}, reuse_address, {host4, 7000}, reuse_address, true},
+    {"WildcardOverSpecificReusePort", {host4, 7000}, reuse_port, {"0.0.0.0", 7000}, reuse_port, true},
+    {"SpecificUnderWildcardReusePort", {"0.0.0.0", 7000}, reuse_port, {host4, 7000}, reuse_port, true},
+    {"WildcardOverWildcard", {"0.0.0.0", 7000}, reuse_address, {"0.0.0.0", 7000}, reuse_address, true},
+    {"Same6", {host6, 7000}, reuse_address, {host6, 7000}, reuse_address, true},
+    {"Wildcard6OverSpecific6", {host6, 7000}, reuse_address, {"::", 7000}, six_only(reuse_address), true},
+    {"Specific6UnderWildcard6", {"::", 7000}, six_only(reuse_address), {host6, 7000}, reuse_address, true},
+    {"DualOverSpecific4", {host4, 7000}, reuse_address, {"::", 7000}, dual(reuse_address), true},
+    {"Specific4UnderDual", {"::", 7000}, dual(reuse_address), {host4, 7000}, reuse_address, true},
+    {"DualOverWildcard4", {"0.0.0.0", 7000}, reuse_address, {"::", 7000}, dual(reuse_address), true},
+    {"Wildcard4UnderDual", {"::", 7000}, dual(reuse_address), {"0.0.0.0", 7000}, reuse_address, true},
+    {"DualOverDual", {"::", 7000}, dual(reuse_address), {"::", 7000}, dual(reuse_address), true},
+    {"Mapped4OverSpecific4", {host4, 7000}, reuse_address, {"::ffff:192.0.2.1", 7000}, dual(reuse_address), true},
+    {"Specific4UnderMapped4", {"::ffff:192.0.2.1", 7000}, dual(reuse_address), {host4, 7000}, reuse_address, true},
+    {"MappedWildcardOverSpecific4", {host4, 7000}, reuse_address, {"::ffff:0.0.0.0", 7000}, dual(reuse_address), true},
+    {"SixOnlyBesideSpecific4", {host4, 7000}, {}, {"::", 7000}, six_only({}), false},
+    {"SixOnlyBesideWildcard4", {"0.0.0.0", 7000}, {}, {"::", 7000}, six_only({}), false},
+    {"Wildcard4BesideSixOnly", {"::", 7000}, six_only({}), {"0.0.0.0", 7000}, {}, false},
+    {"OtherAddress", {host4, 7000}, {}, {host4_second, 7000}, {}, false},
+    {"OtherAddress6", {host6, 7000}, {}, {host6_second, 7000}, {}, false},
+    {"OtherPort", {host4, 7000}, {}, {host4, 7001}, {}, false},
+    {"OtherPortWildcard", {"0.0.0.0", 7000}, {}, {"0.0.0.0", 7001}, {}, false},
+};
+
+class Conflict : public NetTest, public ::testing::WithParamInterface<std::tuple<int, Pair>> {
+ protected:
+  int protocol() const { return std::get<0>(GetParam()); }
+  const Pair& pair() const { return std::get<1>(GetParam()); }
+  Fd owner() const { return bound_as(alice, protocol(), pair().owner, pair().owner_options); }
+  // By the same user, to whom the kernel allows most.
+  std::expected<Fd, int> other() const {
+    return as_user(alice, [&] { return try_bind(protocol(), pair().other, pair().other_options); });
+  }
+  void expect_refused() const {
+    const auto refused = other();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error(), EADDRINUSE);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Pairs, Conflict,
+                         ::testing::Combine(::testing::Values(IPPROTO_UDP, IPPROTO_TCP), ::testing::ValuesIn(pairs)),
+                         [](const auto& chosen) {
+                           return std::string(std::get<0>(chosen.param) == IPPROTO_UDP ? "Udp" : "Tcp") +
+                                  std::get<1>(chosen.param).name;
+                         });
+
+TEST_P(Conflict, IsRefusedWhileTheClaimLives) {
+  Stack stack(world());
+  {
+    const Fd first = owner();
+    ASSERT_TRUE(other()) << "the kernel itself does not allow this pair, so it would prove nothing";
+  }
+  Fd first = owner();
+  {
+    const Claim claim = stack.claim(first);
+    if (!pair().conflict) {
+      EXPECT_TRUE(other());
+      return;
+    }
+    expect_refused();
+    // A refused bind leaves the claim alone, however often, and the refused socket leaves nothing when it closes.
+    for (int round = 0; round < 10; ++round) expect_refused();
+    EXPECT_TRUE(pins().claimed(protocol(), local_endpoint(first.get()))) << local_endpoint(first.get());
+    // By another user it is refused in any case.
+    EXPECT_FALSE(as_user(bob, [&] { return try_bind(protocol(), pair().other, pair().other_options); }));
+  }
+  // The claim's end is the socket's, not the Claim object's.
+  expect_refused();
+  first.reset();
+  EXPECT_TRUE(pins().claims().empty());
+  EXPECT_TRUE(other());
+}
+
+TEST_P(Conflict, IsAllowedAfterAReleaseWithoutClosing) {
+  if (!pair().conflict) GTEST_SKIP() << "no conflict";
+  Stack stack(world());
+  const Fd first = owner();
+  Claim claim = stack.claim(first);
+  expect_refused();
+  ASSERT_TRUE(stack.try_release(claim));
+  EXPECT_TRUE(pins().claims().empty());
+  EXPECT_TRUE(other());
+}
+
+TEST_P(Conflict, WhatIsSharedAlreadyCannotBeClaimed) {
+  Stack stack(world());
+  const Fd first = owner();
+  auto second = other();
+  ASSERT_TRUE(second);
+  const auto claim = stack.try_claim(first);
+  if (!pair().conflict) {
+    EXPECT_TRUE(claim);
+    return;
+  }
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, EADDRINUSE) << claim.error().what;
+  EXPECT_TRUE(pins().claims().empty());
+  EXPECT_EQ(pins().gate_sum(), 0U);
+  second->reset();
+  EXPECT_TRUE(stack.try_claim(first));
+}
+
+class BindConflict : public NetTest {};
+
+TEST_F(BindConflict, OtherNamespacesAreLeftAlone) {
+  World::in(world().wire(), "ip addr add 192.0.2.1/32 dev lo");
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {host4, 7000});
+  const Fd same = world().wire().run([] { return bound(IPPROTO_UDP, {host4, 7000}); });
+  EXPECT_TRUE(pins().claimed(IPPROTO_UDP, {host4, 7000}));
+}
+
+TEST_F(BindConflict, TheOtherProtocolIsLeftAlone) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {host4, 7000});
+  const Fd tcp = bound_as(bob, IPPROTO_TCP, {host4, 7000});
+  EXPECT_EQ(::listen(tcp.get(), 1), 0);
+}
+
+// A TCP socket that is shared by a listener of the same user.
+TEST_F(BindConflict, AListenerOnTheTupleIsFound) {
+  Stack stack(world());
+  const Fd first = bound_as(alice, IPPROTO_TCP, {host4, 7000}, reuse_port);
+  const Fd listener = bound_as(alice, IPPROTO_TCP, {host4, 7000}, reuse_port);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const auto claim = stack.try_claim(first);
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, EADDRINUSE);
+}
+
+// Connections that came in by a listener now closed still have the tuple.
+TEST_F(BindConflict, AnEstablishedConnectionOnTheTupleIsFound) {
+  Stack stack(world());
+  Fd connection, client;
+  {
+    const Fd listener = bound_as(bob, IPPROTO_TCP, {host4, 7000}, reuse_address);
+    ASSERT_EQ(::listen(listener.get(), 1), 0);
+    client = world().wire().run([] { return make_socket(IPPROTO_TCP, false); });
+    const SocketAddress address{{host4, 7000}};
+    ASSERT_EQ(::connect(client.get(), address.get(), address.size), 0);
+    connection = Fd{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    ASSERT_TRUE(connection);
+  }
+  const auto first = as_user(alice, [&] { return try_bind(IPPROTO_TCP, {host4, 7000}, reuse_address); });
+  if (!first) GTEST_SKIP() << "the kernel refuses the bind itself";
+  const auto claim = stack.try_claim(*first);
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, EADDRINUSE);
+  EXPECT_EQ(::send(client.get(), "still there", 11, MSG_NOSIGNAL), 11);
+  EXPECT_TRUE(receive_from(connection.get()));
+}
+
+TEST_F(BindConflict, AConnectedUdpSocketOnTheTupleIsFound) {
+  Stack stack(world());
+  const Fd first = bound_as(alice, IPPROTO_UDP, {host4, 7000}, reuse_address);
+  const Fd second = bound_as(alice, IPPROTO_UDP, {host4, 7000}, reuse_address);
+  const SocketAddress peer{{wire4, 4000}};
+  ASSERT_EQ(::connect(second.get(), peer.get(), peer.size), 0);
+  const auto claim = stack.try_claim(first);
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, EADDRINUSE);
+}
+
+TEST_F(BindConflict, TheOwnerMayBindAnewToItsOwnTuple) {
+  Stack stack(world());
+  Fd first = bound_as(alice, IPPROTO_UDP, {host4, 7000});
+  { const Claim claim = stack.claim(first); }
+  first.reset();
+  for (int round = 0; round < 20; ++round) {
+    const Claim claim = stack.claim(IPPROTO_UDP, {host4, 7000});
+    EXPECT_TRUE(pins().claimed(IPPROTO_UDP, {host4, 7000}));
+  }
+  EXPECT_TRUE(pins().claims().empty());
+}
+
+}  // namespace
+}  // namespace mstack::test

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "support/raw_client.hpp"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+namespace mstack::test {
+
+namespace {
+
+constexpr std::size_t max_message = 65536;
+constexpr std::size_t max_fds = 253;  // SCM_MAX_FD
+
+}  // namespace
+
+RawClient::RawClient(const std::string& run_dir)
+    : fd_(check(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "socket")) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = run_dir + "/" + protocol::socket_name;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  check(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), "connect to " + path);
+}
+
+int RawClient::send(std::span<const std::uint8_t> bytes, std::span<const int> fds, int flags) const {
+  iovec part{.iov_base = const_cast<std::uint8_t*>(bytes.data()), .iov_len = bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  }
+  return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | flags) < 0 ? errno : 0;
+}
+
+std::optional<RawClient::Answer> RawClient::receive(const Deadline& deadline) const {
+  if (!wait_for(fd_.get(), POLLIN, deadline)) throw std::runtime_error("mstackd neither answered nor closed");
+  Answer answer;
+  answer.bytes.resize(max_message);
+  iovec part{.iov_base = answer.bytes.data(), .iov_len = answer.bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); size >= 0 && header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    std::vector<int> fds((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    std::memcpy(fds.data(), CMSG_DATA(header), fds.size() * sizeof(int));
+    for (const int fd : fds) answer.fds.emplace_back(fd);
+  }
+  if (size <= 0) return std::nullopt;
+  answer.bytes.resize(static_cast<std::size_t>(size));
+  return answer;
+}
+
+bool RawClient::ends(const Deadline& deadline) const {
+  return wait_for(fd_.get(), POLLIN, deadline) && !receive(deadline);
+}
+
+protocol::Header RawClient::header(protocol::Type type) {
+  return {.version = protocol::version, .type = type, .sequence = 7, .zero = 0};
+}
+
+protocol::OpenVport RawClient::open_request(std::uint32_t queues, std::uint32_t frames) {
+  return {.header = header(protocol::Type::open_vport),
+          .queues = queues,
+          .frames = frames,
+          .frame_size = 2048,
+          .ring_size = 64,
+          .flags = 0,
+          .zero = 0};
+}
+
+RawClient::Answer RawClient::open_vport(std::uint32_t queues, std::uint32_t frames) const {
+  return ask(open_request(queues, frames));
+}
+
+RawClient::Answer RawClient::claim(std::span<const int> fds) const {
+  return ask(
+      protocol::Claim{
+          .header = header(protocol::Type::claim), .count = static_cast<std::uint32_t>(fds.size()), .zero = 0},
+      fds);
+}
+
+RawClient::Answer RawClient::release(std::span<const mstack_tuple> tuples) const {
+  protocol::Release request{.header = header(protocol::Type::release),
+                            .count = static_cast<std::uint32_t>(tuples.size()),
+                            .zero = 0,
+                            .tuples = {}};
+  std::ranges::copy(tuples, request.tuples.begin());
+  return ask(request);
+}
+
+RawClient::Answer RawClient::uplink(protocol::Type type, std::string_view name) const {
+  protocol::Uplink request{.header = header(type), .name = {}, .mode = protocol::XdpMode::automatic, .zero = 0};
+  name.copy(request.name.data(), request.name.size() - 1);
+  return ask(request);
+}
+
+}  // namespace mstack::test
