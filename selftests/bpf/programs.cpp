@@ -195,7 +195,6 @@ void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) {
                            .queues = options.queues,
                            .state = options.state};
   update(map("claims"), tuple, value, "claims");
-  if (!options.counted || options.state != MSTACK_CLAIM_ACTIVE) return;
   const auto port = static_cast<std::uint16_t>(tuple.port >> 8 | tuple.port << 8);
   set_gate(tuple.protocol, port, gate(tuple.protocol, port) + 1);
   set_slot_claims(options.slot, slot_claims(options.slot) + 1);
@@ -279,6 +278,13 @@ std::vector<mstack_event> Programs::events() {
   if (!ring) fail("events", errno);
   check(ring_buffer__consume(ring.get()), "events");
   return found;
+}
+
+std::optional<mstack_socket> Programs::record(int socket) const {
+  mstack_socket found{};
+  if (bpf_map_lookup_elem(map("sockets"), &socket, &found) == 0) return found;
+  if (errno != ENOENT) fail("sockets", errno);
+  return std::nullopt;
 }
 
 Programs::Snapshot Programs::snapshot() const {

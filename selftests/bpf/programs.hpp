@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,6 @@ struct ClaimOptions {
   std::uint16_t queues = 1;
   std::uint64_t cookie = 0xc0ffee;
   std::uint32_t state = MSTACK_CLAIM_ACTIVE;
-  bool counted = true;  // in port_gate and slot_claims; a PENDING claim never is
 };
 
 // What one run of a program did.
@@ -62,6 +62,7 @@ class Programs {
   // The same, but what the program decides does happen: a redirect is carried out.
   Outcome run_live(std::string_view program, const Bytes& frame, std::uint32_t ingress);
 
+  // Counted in port_gate and slot_claims as well, as mstackd does it before it inserts a claim.
   void claim(const mstack_tuple& tuple, const ClaimOptions& options = {});
   void unclaim(const mstack_tuple& tuple);  // without a look at the counts
   bool claimed(const mstack_tuple& tuple) const;
@@ -79,6 +80,8 @@ class Programs {
   std::uint32_t slot_claims(std::uint32_t slot) const;
   void set_slot_claims(std::uint32_t slot, std::uint32_t claims);
   std::vector<mstack_event> events();  // since the last call
+  // What sock_bind wrote into the storage of a socket of this process.
+  std::optional<mstack_socket> record(int socket) const;
 
  private:
   struct Snapshot {

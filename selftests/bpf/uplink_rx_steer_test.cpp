@@ -124,7 +124,6 @@ TEST_F(UplinkRx, IgnoresAPendingClaim) {
   for (const Packet& packet : every_kind()) {
     SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
     const char* any = packet.to.contains(':') ? "::" : "0.0.0.0";
-    programs.set_gate(packet.protocol, 7, 1);
     programs.claim(tuple(packet.to, 7, packet.protocol), pending);
     EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
     programs.claim(tuple(any, 7, packet.protocol), pending);
