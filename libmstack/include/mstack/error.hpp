@@ -14,6 +14,8 @@ namespace mstack {
 struct Error {
   int code = 0;      ///< an errno value, never 0 in an error that is returned
   std::string what;  ///< one line for people: what was attempted, why it failed, what to do next
+
+  bool operator==(const Error&) const = default;
 };
 
 template <class T>

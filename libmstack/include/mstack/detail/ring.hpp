@@ -45,9 +45,10 @@ class ProducerRing {
   }
   // There must be room().
   void push(const Entry& entry) { memory_.entries[next_++ & (memory_.size - 1)] = entry; }
+  // Sequentially consistent, as is needs_wakeup(): were its read to come before this store, both sides could sleep.
   void submit() {
     if (submitted_ == next_) return;
-    std::atomic_ref(*memory_.producer).store(next_, std::memory_order_release);
+    std::atomic_ref(*memory_.producer).store(next_, std::memory_order_seq_cst);
     submitted_ = next_;
   }
   // Submitted entries that the kernel has not taken.
@@ -55,10 +56,9 @@ class ProducerRing {
     refresh();
     return submitted_ - consumer_;
   }
-  // To be asked after submit(): the fence keeps the read behind the store, or both sides could sleep.
+  // To be asked after submit().
   [[nodiscard]] bool needs_wakeup() const {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return std::atomic_ref(*memory_.flags).load(std::memory_order_relaxed) & ring_need_wakeup;
+    return std::atomic_ref(*memory_.flags).load(std::memory_order_seq_cst) & ring_need_wakeup;
   }
   [[nodiscard]] std::uint32_t size() const { return memory_.size; }
 
