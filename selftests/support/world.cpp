@@ -142,8 +142,15 @@ std::string World::in(const Namespace& netns, const std::string& command) {
 }
 
 Completed World::command(std::vector<std::string> arguments, Identity who) const {
-  const char* mstack = std::getenv("MSTACK");
-  arguments.insert(arguments.begin(), mstack != nullptr ? mstack : "mstack");
+  // A copy, since other users may not reach the build directory.
+  const std::string copy = directory_ + "/mstack";
+  if (!std::filesystem::exists(copy)) {
+    const char* mstack = std::getenv("MSTACK");
+    if (mstack == nullptr) throw std::runtime_error("MSTACK must name the mstack to test; ctest sets it");
+    std::filesystem::copy_file(mstack, copy);
+    std::filesystem::permissions(copy, std::filesystem::perms(0755));
+  }
+  arguments.insert(arguments.begin(), copy);
   who.netns = &host_;
   return run(arguments,
              {.who = who, .environment = {{"MSTACK_RUN_DIR", run_dir()}, {"MSTACK_PIN_DIR", pin_dir()}}, .keep = {}});

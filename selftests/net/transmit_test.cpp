@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What a stack sends leaves by the kernel's routes with MACs of the kernel's choice, whatever it wrote there itself.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/fixture.hpp"
+#include "support/stack.hpp"
+
+namespace mstack::test {
+namespace {
+
+struct Family {
+  const char* name;
+  std::string host, wire, near, far;
+};
+const Family families[] = {{"IPv4", host4, wire4, near4, far4}, {"IPv6", host6, wire6, near6, far6}};
+
+class Transmit : public NetTest, public ::testing::WithParamInterface<std::tuple<const char*, Family>> {
+ protected:
+  Transmit() : NetTest({.far = true}) {}
+  void SetUp() override { start({.arguments = {}, .xdp_mode = std::get<0>(GetParam()), .environment = {}}); }
+  const Family& family() const { return std::get<1>(GetParam()); }
+  bool ipv6() const { return family().host == host6; }
+  Endpoint service() const { return {family().host, 7000}; }
+  Endpoint remote() const { return {family().wire, 4000}; }
+  void forget_neighbours() const { World::in(world().host(), "ip neigh flush all"); }
+  // Whether it is the kernel asking for a neighbour.
+  static bool resolution(const Packet& packet) {
+    return packet.type == 0x0806 || (packet.protocol == IPPROTO_ICMPV6 && !packet.payload.empty() &&
+                                     packet.payload[0] == static_cast<char>(135));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, Transmit,
+                         ::testing::Combine(::testing::Values("native", "generic"), ::testing::ValuesIn(families)),
+                         [](const auto& chosen) {
+                           return std::string(std::get<0>(chosen.param)) + "_" + std::get<1>(chosen.param).name;
+                         });
+
+TEST_P(Transmit, OnLinkToAnUnknownNeighbourWhichTheKernelResolves) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  forget_neighbours();
+  const auto capture = world().capture();
+  const Fd server = world().wire().run([&] { return bound(IPPROTO_UDP, remote()); });
+  stack.send(World::udp(service(), remote(), "first"));
+  const auto first = receive_from(server.get());
+  ASSERT_TRUE(first) << "the first packet was not sent when the neighbour was known";
+  EXPECT_EQ(first->payload, "first");
+  EXPECT_EQ(first->from, service());
+  EXPECT_GT(capture->count(resolution), 0U);
+  // From now on it is known.
+  constexpr int more = 50;
+  for (int i = 0; i < more; ++i) {
+    stack.send(World::udp(service(), remote(), "more " + std::to_string(i)));
+    const auto got = receive_from(server.get());
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->payload, "more " + std::to_string(i));
+  }
+  EXPECT_EQ(pins().counter(MSTACK_TX_SENT) + pins().counter(MSTACK_TX_SENT_SLOW), more + 1U);
+}
+
+TEST_P(Transmit, BothMacsAreRewritten) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service()), tcp = stack.claim(IPPROTO_TCP, service());
+  const auto capture = world().capture();
+  const Mac forged{0x02, 0xde, 0xad, 0xbe, 0xef, 0x01};
+  for (const Mac& destination : {Mac{}, broadcast_mac, Mac{0x33, 0x33, 0, 0, 0, 1}, world().wire_mac(), forged}) {
+    for (const Mac& source : {forged, world().wire_mac(), world().host_mac()}) {
+      Segment segment = World::udp(service(), remote(), text(source) + text(destination));
+      segment.source_mac = source;
+      segment.destination_mac = destination;
+      segment.ttl = 17;
+      stack.send(segment);
+      const auto got = capture->wait(udp_payload(segment.payload));
+      ASSERT_TRUE(got);
+      EXPECT_EQ(text(got->source_mac), text(world().host_mac()));
+      EXPECT_EQ(text(got->destination_mac), text(world().wire_mac()));
+      EXPECT_EQ(got->ttl, 17) << "a stack is a host, not a router's client";
+      EXPECT_TRUE(got->checksums_right);
+    }
+  }
+  stack.send(World::tcp(service(), remote(), "tcp", tcp_syn));
+  const auto segment = capture->wait([](const Packet& packet) { return packet.payload == "tcp"; });
+  ASSERT_TRUE(segment);
+  EXPECT_EQ(segment->tcp_flags, tcp_syn);
+  EXPECT_TRUE(segment->checksums_right);
+}
+
+TEST_P(Transmit, ThroughAGateway) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  const Endpoint far{family().far, 4000};
+  const Fd server = world().far().run([&] { return bound(IPPROTO_UDP, far); });
+  for (int i = 0; i < 10; ++i) {
+    const std::string text = "far " + std::to_string(i);
+    stack.send(World::udp(service(), far, text));
+    const auto got = receive_from(server.get());
+    ASSERT_TRUE(got) << text;
+    EXPECT_EQ(got->payload, text);
+  }
+  const auto sent = capture->wait([&](const Packet& packet) { return packet.to == far; });
+  ASSERT_TRUE(sent);
+  EXPECT_EQ(text(sent->destination_mac), text(world().wire_mac()));
+  // And back to the stack.
+  send_to(server.get(), service(), "back");
+  const auto back = stack.receive(udp_payload("back"));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->from, far);
+}
+
+TEST_P(Transmit, ARouteThatChangesIsFollowed) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  const Endpoint far{family().far, 4000};
+  stack.send(World::udp(service(), far, "before"));
+  ASSERT_TRUE(capture->wait(udp_payload("before")));
+  const std::string ip = ipv6() ? "ip -6 route " : "ip route ";
+  World::in(world().host(), ip + "del default");
+  stack.send(World::udp(service(), far, "no route"));
+  World::in(world().host(), ip + "add default via " + family().wire);
+  stack.send(World::udp(service(), far, "after"));
+  ASSERT_TRUE(capture->wait(udp_payload("after")));
+  EXPECT_EQ(capture->count(udp_payload("no route")), 0U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NO_ROUTE), 1U);
+}
+
+// There is nothing to find out: the gateway's MAC is made up. It is answered on the host end.
+TEST_P(Transmit, NeighbourRequestsOfAStackAreAnsweredAndNeverSent) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  stack.send(World::udp(service(), remote(), "so that the kernel knows the neighbour"));
+  const auto capture = world().capture();
+  const Mac mac = stack.vport().queue(0).mac(), gateway = stack.vport().queue(0).gateway_mac();
+  for (const auto& target : {family().wire, family().far}) {
+    if (ipv6()) {
+      Bytes address = address_bytes(target);
+      const Mac solicited{0x33, 0x33, 0xff, address[13], address[14], address[15]};
+      stack.send(build(Neighbour{.source_mac = mac,
+                                 .destination_mac = solicited,
+                                 .from = service().address,
+                                 .to = "ff02::1:ff00:" + std::string(1, target.back()),
+                                 .type = 135,
+                                 .target = target,
+                                 .link_address = mac}));
+      const auto answer = stack.receive([](const Packet& packet) { return packet.protocol == IPPROTO_ICMPV6; });
+      ASSERT_TRUE(answer) << target;
+      EXPECT_TRUE(answer->checksums_right);
+      EXPECT_EQ(answer->ttl, 255);
+      EXPECT_EQ(answer->to.address, service().address);
+      ASSERT_EQ(answer->payload.size(), 32U);
+      EXPECT_EQ(answer->payload[0], static_cast<char>(136));
+      EXPECT_EQ(Bytes(answer->payload.begin() + 8, answer->payload.begin() + 24), address);
+      EXPECT_TRUE(std::equal(gateway.begin(), gateway.end(), answer->payload.begin() + 26,
+                             [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+      EXPECT_EQ(answer->destination_mac, mac);
+    } else {
+      stack.send(build(Arp{.source_mac = mac, .sender_mac = mac, .sender = service().address, .target = target}));
+      const auto answer = stack.receive([](const Packet& packet) { return packet.type == 0x0806; });
+      ASSERT_TRUE(answer) << target;
+      const Bytes expected = build(Arp{.source_mac = gateway,
+                                       .destination_mac = mac,
+                                       .operation = 2,
+                                       .sender_mac = gateway,
+                                       .sender = target,
+                                       .target_mac = mac,
+                                       .target = service().address});
+      EXPECT_EQ(hex({reinterpret_cast<const std::uint8_t*>(answer->payload.data()), 28}), hex({&expected[14], 28}));
+      EXPECT_EQ(answer->destination_mac, mac);
+      EXPECT_EQ(answer->source_mac, gateway);
+    }
+  }
+  EXPECT_EQ(pins().counter(MSTACK_TX_ANSWERED), 2U);
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  for (const auto& packet : capture->packets()) {
+    EXPECT_NE(text(packet.source_mac), text(mac));
+    if (resolution(packet)) {
+      EXPECT_EQ(text(packet.source_mac), text(world().host_mac()));
+    }
+  }
+}
+
+// A stack cannot speak for the host in ARP or neighbour discovery: it would poison the wire's and the host's tables.
+TEST_P(Transmit, ForgedNeighbourRepliesGoNowhere) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  const Mac mac = stack.vport().queue(0).mac();
+  stack.send(World::udp(service(), remote(), "before"));
+  ASSERT_TRUE(capture->wait(udp_payload("before")));
+  const std::string neighbours = World::in(world().host(), "ip neigh show");
+  if (ipv6()) {
+    stack.send(build(Neighbour{.source_mac = mac,
+                               .destination_mac = world().wire_mac(),
+                               .from = service().address,
+                               .to = family().wire,
+                               .type = 136,
+                               .target = service().address,
+                               .link_address = mac,
+                               .flags = 0x60000000}));
+  } else {
+    for (const std::uint16_t operation : {1, 2}) {  // a gratuitous request is a claim, too
+      stack.send(build(Arp{.source_mac = mac,
+                           .operation = operation,
+                           .sender_mac = mac,
+                           .sender = family().wire,
+                           .target_mac = {},
+                           .target = operation == 1 ? family().wire : service().address}));
+    }
+  }
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  for (const auto& packet : capture->packets()) EXPECT_NE(text(packet.source_mac), text(mac));
+  EXPECT_EQ(World::in(world().host(), "ip neigh show").find(text(mac)), std::string::npos) << neighbours;
+}
+
+TEST_P(Transmit, ToTheHostsOwnAddressReachesTheHostsKernel) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const Endpoint own{family().host, 7001};
+  const Fd server = bound_as(bob, IPPROTO_UDP, own);
+  const auto capture = world().capture();
+  stack.send(World::udp(service(), own, "to the host"));
+  const auto got = receive_from(server.get());
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->payload, "to the host");
+  EXPECT_EQ(got->from, service());
+  EXPECT_EQ(pins().counter(MSTACK_TX_TO_HOST), 1U);
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  EXPECT_EQ(capture->count(udp_payload("to the host")), 0U);
+}
+
+// The host is no router for its stacks: only uplinks lead out.
+TEST_P(Transmit, NothingIsForwardedToWhereNoUplinkLeads) {
+  World::in(world().host(), "ip link add side0 type veth peer name side1 netns " + world().far().path());
+  World::in(world().host(),
+            ipv6() ? "ip addr add 2001:db8:2::1/64 dev side0 nodad" : "ip addr add 203.0.113.1/24 dev side0");
+  World::in(world().host(), "ip link set side0 up");
+  World::in(world().far(), "ip link set side1 up");
+  {
+    Stack stack(world());
+    const Claim claim = stack.claim(IPPROTO_UDP, service());
+    const Capture side(world().far(), "side1");
+    const auto capture = world().capture();
+    const Endpoint beyond{ipv6() ? "2001:db8:2::2" : "203.0.113.2", 4000};
+    World::in(world().host(), "ip neigh add " + beyond.address + " lladdr 02:00:00:00:00:99 dev side0 nud permanent");
+    stack.send(World::udp(service(), beyond, "aside"));
+    stack.send(World::udp(service(), remote(), "sentinel"));
+    ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+    EXPECT_EQ(side.count(udp_payload("aside")), 0U);
+    EXPECT_EQ(capture->count(udp_payload("aside")), 0U);
+    EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NOT_UPLINK), 1U);
+  }
+  World::in(world().host(), "ip link del side0");
+}
+
+TEST_P(Transmit, ANeighbourThatNeverAnswersCostsOnlyThatPacket) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  const Endpoint silent{ipv6() ? "2001:db8::99" : "192.0.2.99", 4000};
+  stack.send(World::udp(service(), silent, "to nobody"));
+  EXPECT_TRUE(capture->wait(resolution));
+  stack.send(World::udp(service(), remote(), "to somebody"));
+  EXPECT_TRUE(capture->wait(udp_payload("to somebody")));
+  EXPECT_EQ(capture->count(udp_payload("to nobody")), 0U);
+}
+
+TEST_P(Transmit, AWildcardClaimSendsFromEveryAddressOfTheHostAndNoOther) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {ipv6() ? "::" : "0.0.0.0", 7000}, {.v6only = true});
+  const auto capture = world().capture();
+  for (const auto& address : {family().host, ipv6() ? host6_second : host4_second}) {
+    stack.send(World::udp({address, 7000}, remote(), "from " + address));
+    EXPECT_TRUE(capture->wait(udp_payload("from " + address)));
+  }
+  for (const std::string address :
+       {ipv6() ? "2001:db8::66" : "192.0.2.66", ipv6() ? "::1" : "127.0.0.1", ipv6() ? "::" : "0.0.0.0",
+        ipv6() ? "ff02::1" : "224.0.0.1", ipv6() ? wire6.c_str() : wire4.c_str()}) {
+    stack.send(World::udp({address, 7000}, remote(), "spoofed"));
+  }
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  EXPECT_EQ(capture->count(udp_payload("spoofed")), 0U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NOT_LOCAL), 5U) << ::testing::PrintToString(pins().counters());
+}
+
+TEST_P(Transmit, WhatIsNotUdpOrTcpToOneDestinationIsDroppedWithItsReason) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  const Mac mac = stack.vport().queue(0).mac(), gateway = stack.vport().queue(0).gateway_mac();
+  stack.send(build(Raw{.source_mac = mac,
+                       .destination_mac = gateway,
+                       .from = service().address,
+                       .to = remote().address,
+                       .protocol = 132,
+                       .payload = Bytes(20)}));
+  stack.send(ethernet(gateway, mac, 0x88cc, Bytes(46)));
+  stack.send(World::udp(service(), {ipv6() ? "ff02::fb" : "224.0.0.251", 5353}, "multicast"));
+  if (!ipv6()) stack.send(World::udp(service(), {"255.255.255.255", 5353}, "broadcast"));
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  EXPECT_EQ(capture->count([&](const Packet& packet) { return packet.from.address == service().address; }),
+            1U + (ipv6() ? capture->count(resolution) : 0U));
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_PROTOCOL), 1U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NOT_IP), 1U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_DESTINATION), ipv6() ? 1U : 2U);
+}
+
+TEST_P(Transmit, AFrameLargerThanTheMtuIsDropped) {
+  Stack stack(world(), alice, {.frames = 64, .frame_size = 4096});
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  World::in(world().host(), "ip link set up0 mtu 1400");
+  const auto capture = world().capture();
+  const std::string large(1450, 'x');
+  stack.send(World::udp(service(), remote(), large));
+  stack.send(World::udp(service(), remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  EXPECT_EQ(capture->count(udp_payload(large)), 0U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_TOO_BIG), 1U);
+}
+
+TEST_P(Transmit, AReleasedTupleSendsNoMore) {
+  Stack stack(world());
+  std::optional<Claim> claim = stack.claim(IPPROTO_UDP, service());
+  const Claim other = stack.claim(IPPROTO_UDP, {family().host, 7001});
+  const auto capture = world().capture();
+  stack.send(World::udp(service(), remote(), "while it is claimed"));
+  ASSERT_TRUE(capture->wait(udp_payload("while it is claimed")));
+  claim.reset();
+  stack.send(World::udp(service(), remote(), "after"));
+  stack.send(World::udp({family().host, 7001}, remote(), "sentinel"));
+  ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
+  EXPECT_EQ(capture->count(udp_payload("after")), 0U);
+}
+
+}  // namespace
+}  // namespace mstack::test
