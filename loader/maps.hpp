@@ -135,7 +135,7 @@ class Gauges {
   std::uint32_t count_;
 };
 
-using VerdictCounts = std::array<std::uint64_t, MSTACK_VERDICT_COUNT>;
+using VerdictCounts = std::array<__u64, MSTACK_VERDICT_COUNT>;
 
 Expected<VerdictCounts> read_counters(int counters_map);                                 // over all CPUs
 Expected<mstack_vport_stats> read_vport_stats(int vport_stats_map, std::uint32_t slot);  // over all CPUs
