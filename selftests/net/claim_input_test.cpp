@@ -113,7 +113,7 @@ TEST_F(ClaimInput, Listening) {
 }
 
 TEST_F(ClaimInput, Connecting) {
-  world().in(world().wire(), "ip addr del 192.0.2.2/24 dev wire0");
+  World::in(world().wire(), "ip addr del 192.0.2.2/24 dev wire0");
   const Fd tcp = bound_as(alice, IPPROTO_TCP, service);
   ::fcntl(tcp.get(), F_SETFL, O_NONBLOCK);
   const SocketAddress peer{{wire4, 9}};
@@ -133,7 +133,7 @@ TEST_F(ClaimInput, Unbound) {
 
 TEST_F(ClaimInput, BoundInAnotherNamespace) {
   // The same address and port exist there too.
-  world().in(world().wire(), "ip addr add 192.0.2.1/32 dev lo");
+  World::in(world().wire(), "ip addr add 192.0.2.1/32 dev lo");
   const Fd socket = as({.netns = &world().wire(), .uid = alice}, [] { return bound(IPPROTO_UDP, service); });
   expect_refused(socket, {EXDEV, ENOKEY, EINVAL, EPERM, ENETUNREACH});
 }

@@ -81,7 +81,7 @@ TEST_P(Steering, EverythingElseOnTheSameAddressReachesTheKernel) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, {family().host, 7000});
   struct Other {
-    const char* what;
+    const char* what = "";
     Endpoint to;
   };
   for (const auto& [what, to] :

@@ -148,7 +148,7 @@ Completed World::command(std::vector<std::string> arguments, Identity who) const
     const char* mstack = std::getenv("MSTACK");
     if (mstack == nullptr) throw std::runtime_error("MSTACK must name the mstack to test; ctest sets it");
     std::filesystem::copy_file(mstack, copy);
-    std::filesystem::permissions(copy, std::filesystem::perms(0755));
+    check(::chmod(copy.c_str(), 0755), "chmod " + copy);
   }
   arguments.insert(arguments.begin(), copy);
   who.netns = &host_;

@@ -50,7 +50,7 @@ class World;
 class Daemon {
  public:
   // Returns once mstackd serves clients; throws with its log if it ends or never does.
-  Daemon(const World& world, const DaemonOptions& options = {});
+  explicit Daemon(const World& world, const DaemonOptions& options = {});
   Daemon(Daemon&&) = default;
   Daemon& operator=(Daemon&&) = default;
   ~Daemon();
