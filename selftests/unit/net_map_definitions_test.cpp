@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The table of maps.hpp against the BPF object itself.
+#include <bpf/libbpf.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "maps.hpp"
+#include "mstack.skel.h"
+
+namespace {
+
+using mstack::maps::Definition;
+
+TEST(MapDefinitions, AreThoseOfTheBpfObject) {
+  const std::unique_ptr<mstack_bpf, decltype(&mstack_bpf::destroy)> skeleton(mstack_bpf::open(), &mstack_bpf::destroy);
+  ASSERT_TRUE(skeleton);
+  std::set<std::string> seen;
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton->obj) {
+    if (bpf_map__is_internal(map)) continue;  // .rodata and the like
+    const std::string name = bpf_map__name(map);
+    const Definition* definition = mstack::maps::find_definition(name);
+    ASSERT_TRUE(definition) << name << " is in no table";
+    seen.insert(name);
+    EXPECT_EQ(definition->type, bpf_map__type(map)) << name;
+    EXPECT_EQ(definition->key_size, bpf_map__key_size(map)) << name;
+    EXPECT_EQ(definition->value_size, bpf_map__value_size(map)) << name;
+    EXPECT_EQ(definition->flags, bpf_map__map_flags(map)) << name;
+    if (name == "claims")
+      EXPECT_EQ(0u, definition->max_entries) << "it is set at start";
+    else
+      EXPECT_EQ(definition->max_entries, bpf_map__max_entries(map)) << name;
+  }
+  EXPECT_EQ(mstack::maps::definitions.size(), seen.size());
+}
+
+}  // namespace
