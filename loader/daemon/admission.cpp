@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/admission.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "net/addresses.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+// States as sock_diag tells them, of TCP and UDP alike.
+enum State : std::uint8_t { established = 1, closed = 7, listening = 10, bound_inactive = 13 };
+
+bool is_only_bound(const net::Holder& holder) {
+  return holder.state == closed || holder.state == bound_inactive;
+}
+
+std::unexpected<Error> refuse_listening() {
+  return failure(EOPNOTSUPP,
+                 "the socket listens: a claim takes its packets from the kernel, so claim one that is only "
+                 "bound");
+}
+
+std::unexpected<Error> refuse_connected() {
+  return failure(EISCONN, "the socket is connected: claim one that is only bound");
+}
+
+Expected<void> check_kind(const SocketFacts& facts) {
+  const bool tcp = facts.type == SOCK_STREAM && facts.protocol == IPPROTO_TCP;
+  const bool udp = facts.type == SOCK_DGRAM && facts.protocol == IPPROTO_UDP;
+  if ((facts.domain == AF_INET || facts.domain == AF_INET6) && (tcp || udp)) return {};
+  return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+}
+
+}  // namespace
+
+mstack_address address_of(const mstack_tuple& tuple) {
+  mstack_address address;
+  std::memcpy(address.addr, tuple.addr, sizeof(address.addr));
+  return address;
+}
+
+bool is_any_ipv6(const mstack_address& address) {
+  return std::ranges::all_of(address.addr, [](__be32 part) { return part == 0; });
+}
+
+bool is_wildcard(const mstack_address& address) {
+  const bool any_ipv4 =
+      address.addr[0] == 0 && address.addr[1] == 0 && address.addr[2] == htonl(0xffff) && address.addr[3] == 0;
+  return any_ipv4 || is_any_ipv6(address);
+}
+
+bool is_same(const mstack_tuple& a, const mstack_tuple& b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+mstack_tuple ipv4_wildcard(const mstack_tuple& tuple) {
+  mstack_tuple wildcard = tuple;
+  wildcard.addr[0] = wildcard.addr[1] = wildcard.addr[3] = 0;
+  wildcard.addr[2] = htonl(0xffff);
+  return wildcard;
+}
+
+Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const IsLocal& is_local) {
+  if (auto kind = check_kind(facts); !kind) return std::unexpected(kind.error());
+  if (facts.listening) return refuse_listening();
+  // Ports of another namespace are other ports.
+  if (facts.netns_cookie != netns_cookie)
+    return failure(EXDEV, "the socket is of another network namespace than mstackd's uplinks");
+  // No record: never bound, or bound where the hooks are not, so that its release would not be seen either. A record of
+  // cookie 0 is of a bind that was refused.
+  if (!facts.record || facts.record->cookie == 0)
+    return failure(ENOKEY,
+                   "the socket is not bound, or was bound before mstackd ran or outside its cgroup: bind a new "
+                   "one now");
+  const mstack_socket& record = *facts.record;
+  // sock_bind wrote all of these itself; a clone of the socket, such as accept() makes, would not match.
+  if (record.cookie != facts.cookie || record.netns_cookie != netns_cookie || record.tuple.port == 0 ||
+      record.tuple.protocol != facts.protocol)
+    return failure(ENOKEY, "the kernel's record of the socket is another's: bind a new one");
+
+  const mstack_address address = address_of(record.tuple);
+  if (!is_wildcard(address)) {
+    if (!net::is_claimable_address(address))
+      return failure(EADDRNOTAVAIL, "loopback, link-local and multicast addresses cannot be claimed: bind to another");
+    // IP_FREEBIND and IP_TRANSPARENT let a socket bind to addresses that this host does not have.
+    if (!is_local(address))
+      return failure(EADDRNOTAVAIL, "the address is none of this host's: bind to one that an interface has");
+  }
+
+  Tuples tuples = {.tuple = {record.tuple}, .count = 1};
+  if (is_any_ipv6(address) && !facts.v6only) tuples.tuple[tuples.count++] = ipv4_wildcard(record.tuple);
+  return tuples;
+}
+
+Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, std::span<const net::Holder> holders,
+                           bool bound_tcp_is_seen) {
+  if (now.listening) return refuse_listening();
+  const mstack_socket& record = *before.record;
+  if (!now.record || std::memcmp(&record, &*now.record, sizeof(record)) != 0 || before.v6only != now.v6only)
+    return failure(ECONNABORTED, "the socket was bound anew while it was claimed: claim it again");
+
+  const auto own = std::ranges::find(holders, record.cookie, &net::Holder::cookie);
+  if (own == holders.end()) {
+    // The record outlives the port of a socket that was disconnected, or bound to port 0 and reset: not a holder.
+    const bool hidden = record.tuple.protocol == IPPROTO_TCP && !bound_tcp_is_seen;
+    if (!hidden) return failure(ECONNABORTED, "the socket no longer holds its port: bind a new one");
+  } else {
+    if (own->state == listening) return refuse_listening();
+    if (!is_only_bound(*own)) return refuse_connected();
+    if (!is_same(own->tuple, record.tuple))
+      return failure(ECONNABORTED, "the socket is no longer bound to the address it was: bind a new one");
+  }
+
+  const bool shared = std::ranges::any_of(holders, [&](const net::Holder& holder) {
+    return holder.cookie != record.cookie && net::overlaps(record.tuple, before.v6only, holder);
+  });
+  if (shared)
+    return failure(EADDRINUSE,
+                   "another socket shares this address and port (SO_REUSEADDR or SO_REUSEPORT?): a claim "
+                   "must have them alone");
+  return {};
+}
+
+}  // namespace mstack::daemon

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/bpf_link.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace mstack::daemon {
+
+Expected<Fd> create_link(int program, int target, bpf_attach_type type, std::uint32_t flags) {
+  bpf_link_create_opts options = {};
+  options.sz = sizeof(options);
+  options.flags = flags;
+  Fd link(::bpf_link_create(program, target, type, &options));
+  if (!link) return system_failure(errno, "cannot attach");
+  return link;
+}
+
+Expected<void> update_link(int link, int program) {
+  if (::bpf_link_update(link, program, nullptr) < 0) return system_failure(errno, "cannot replace the program");
+  return {};
+}
+
+Expected<LinkTarget> link_target(int link) {
+  bpf_link_info info = {};
+  __u32 size = sizeof(info);
+  if (::bpf_obj_get_info_by_fd(link, &info, &size) < 0) return system_failure(errno, "cannot look at a bpf_link");
+  LinkTarget target = {.type = info.type};
+  if (info.type == BPF_LINK_TYPE_XDP) target.ifindex = info.xdp.ifindex;
+  if (info.type == BPF_LINK_TYPE_CGROUP) target.cgroup_id = info.cgroup.cgroup_id;
+  return target;
+}
+
+std::string describe_program(std::uint32_t id) {
+  bpf_prog_info info = {};
+  __u32 size = sizeof(info);
+  const Fd program(::bpf_prog_get_fd_by_id(id));
+  const bool known = program && ::bpf_obj_get_info_by_fd(program.get(), &info, &size) == 0 && info.name[0];
+  return std::string(known ? info.name : "a program without a name") + " (id " + std::to_string(id) + ")";
+}
+
+Expected<LinkPin> LinkPin::create(int link, std::string path) {
+  const std::string temporary = path + ".new";
+  if (::unlink(temporary.c_str()) < 0 && errno != ENOENT) return system_failure(errno, "cannot remove " + temporary);
+  if (::bpf_obj_pin(link, temporary.c_str()) < 0) return system_failure(errno, "cannot pin " + temporary);
+  if (std::rename(temporary.c_str(), path.c_str()) < 0) {
+    const int code = errno;
+    (void)::unlink(temporary.c_str());
+    return system_failure(code, "cannot pin " + path);
+  }
+  return LinkPin(std::move(path));
+}
+
+void LinkPin::remove() {
+  if (!path_.empty()) remove_link(path_);
+  path_.clear();
+}
+
+Expected<std::optional<Fd>> open_link(const std::string& path) {
+  Fd link(::bpf_obj_get(path.c_str()));
+  if (link) return std::optional(std::move(link));
+  if (errno == ENOENT) return std::nullopt;
+  return system_failure(errno, "cannot open " + path);
+}
+
+void remove_link(const std::string& path) {
+  // The kernel drops a link in its own time, and for a device that is gone there is nothing to detach.
+  if (const Fd link(::bpf_obj_get(path.c_str())); link) (void)::bpf_link_detach(link.get());
+  (void)::unlink(path.c_str());
+}
+
+}  // namespace mstack::daemon

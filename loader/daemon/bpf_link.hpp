@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// How every XDP and cgroup program is attached: by a bpf_link that is pinned, so that it outlives mstackd, and the next
+// mstackd can put its own program in the place of the old one with no packet in between that sees neither.
+#pragma once
+
+#include <bpf/bpf.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "fd.hpp"
+#include "mstack/error.hpp"
+
+namespace mstack::daemon {
+
+// Attaches, for as long as the descriptor is open or pinned. `target` is a cgroup's descriptor, or a device's ifindex
+// in the calling thread's network namespace.
+Expected<Fd> create_link(int program, int target, bpf_attach_type type, std::uint32_t flags = 0);
+Expected<void> update_link(int link, int program);
+// What it is attached to; ifindex and cgroup id are 0 when that is gone.
+struct LinkTarget {
+  std::uint32_t type = 0;  // enum bpf_link_type
+  std::uint32_t ifindex = 0;
+  std::uint64_t cgroup_id = 0;
+};
+Expected<LinkTarget> link_target(int link);
+// "NAME (id ID)", for messages.
+std::string describe_program(std::uint32_t id);
+
+// A pin in the links directory. Removed, and the program detached, when its owner goes, unless left.
+class LinkPin {
+ public:
+  LinkPin() = default;
+  // Pins under a temporary name and renames: a name in the directory always is a whole link.
+  static Expected<LinkPin> create(int link, std::string path);
+  // One that is there already.
+  static LinkPin adopt(std::string path) { return LinkPin(std::move(path)); }
+
+  LinkPin(LinkPin&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  LinkPin& operator=(LinkPin&& other) noexcept {
+    std::swap(path_, other.path_);
+    return *this;
+  }
+  ~LinkPin() { remove(); }
+
+  [[nodiscard]] explicit operator bool() const { return !path_.empty(); }
+  void remove();
+  void leave() { path_.clear(); }  // pinned, to live on without an owner
+
+ private:
+  explicit LinkPin(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// nullopt: nothing is pinned there.
+Expected<std::optional<Fd>> open_link(const std::string& path);
+// Detaches now (dropping the last reference does it some time later) and removes the pin.
+void remove_link(const std::string& path);
+
+}  // namespace mstack::daemon

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/claims.hpp"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/log.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+template <class Value>
+Expected<Value> get_option(int socket, int level, int option) {
+  Value value = {};
+  socklen_t size = sizeof(value);
+  if (::getsockopt(socket, level, option, &value, &size) < 0) return system_failure(errno, "getsockopt");
+  return value;
+}
+
+// No fstat() to see what a descriptor is: of a file on a FUSE mount, that would wait for its owner's answer. And no
+// getsockname(): it waits for the socket's lock, which the holder can keep. What the socket is bound to, the kernel has
+// written down in `sockets`, and sock_diag confirms.
+Expected<SocketFacts> read_facts(int socket, int sockets_map) {
+  const auto domain = get_option<int>(socket, SOL_SOCKET, SO_DOMAIN);
+  if (!domain) {
+    if (domain.error().code == ENOTSOCK || domain.error().code == EBADF)
+      return failure(ENOTSOCK, "the descriptor is not a socket: pass one that is bound to the address and port");
+    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+  }
+  const auto type = get_option<int>(socket, SOL_SOCKET, SO_TYPE);
+  const auto protocol = get_option<int>(socket, SOL_SOCKET, SO_PROTOCOL);
+  const auto listening = get_option<int>(socket, SOL_SOCKET, SO_ACCEPTCONN);
+  const auto cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_COOKIE);
+  const auto netns_cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_NETNS_COOKIE);
+  if (!type || !protocol || !listening || !cookie || !netns_cookie)
+    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+
+  SocketFacts facts = {.domain = *domain,
+                       .type = *type,
+                       .protocol = *protocol,
+                       .listening = *listening != 0,
+                       .v6only = true,
+                       .cookie = *cookie,
+                       .netns_cookie = *netns_cookie,
+                       .record = std::nullopt};
+  if (*domain == AF_INET6) {
+    const auto v6only = get_option<int>(socket, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (!v6only) return std::unexpected(v6only.error());
+    facts.v6only = *v6only != 0;
+  }
+  mstack_socket record;
+  if (::bpf_map_lookup_elem(sockets_map, &socket, &record) == 0)
+    facts.record = record;
+  else if (errno != ENOENT)
+    return system_failure(errno, "cannot read the socket's record");
+  return facts;
+}
+
+}  // namespace
+
+// A descriptor on its way to be an owner.
+struct Claims::Candidate {
+  int socket;
+  Outcome* outcome;
+  SocketFacts facts = {};
+  Tuples tuples = {};
+  std::size_t inserted = 0;  // of the tuples
+  mstack_claim claim = {};
+
+  void refuse(const Error& error) const {
+    outcome->error = error.code;
+    outcome->text = error.what;
+  }
+};
+
+std::vector<Claims::Outcome> Claims::claim(const Claimant& claimant, std::span<const Fd> owners) {
+  std::vector<Outcome> outcomes(owners.size());
+  std::vector<Candidate> candidates;
+  candidates.reserve(owners.size());
+  std::uint32_t left = claimant.claims_left;
+  // The news of an address that came a moment ago may still be unread: ask once before refusing.
+  bool asked = false;
+  const IsLocal is_local = [&](const mstack_address& address) {
+    if (addresses_->contains(address)) return true;
+    if (!std::exchange(asked, true))
+      if (auto synced = addresses_->sync(); !synced) log::warn("addresses: {}", synced.error().what);
+    return addresses_->contains(address);
+  };
+
+  for (std::size_t i = 0; i < owners.size(); ++i) {
+    Candidate candidate = {.socket = owners[i].get(), .outcome = &outcomes[i]};
+    if (auto entered = enter(candidate, claimant, left, is_local); !entered)
+      candidate.refuse(entered.error());
+    else
+      candidates.push_back(candidate);
+  }
+  look_again(candidates);
+  return outcomes;
+}
+
+// First look, quota, PENDING.
+Expected<void> Claims::enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left,
+                             const IsLocal& is_local) {
+  auto facts = read_facts(candidate.socket, datapath_->map("sockets"));
+  if (!facts) return std::unexpected(facts.error());
+  candidate.facts = std::move(*facts);
+  if (candidate.facts.record) candidate.outcome->tuple = candidate.facts.record->tuple;
+  auto tuples = first_look(candidate.facts, datapath_->netns_cookie(), is_local);
+  if (!tuples) return std::unexpected(tuples.error());
+  candidate.tuples = *tuples;
+
+  if (candidate.tuples.count > left)
+    return failure(EDQUOT,
+                   fmt::format("the limit of {} claims of one user is reached: release some, or raise mstackd's "
+                               "--max-claims",
+                               claimant.max_claims));
+  if (auto inserted = insert(candidate, claimant); !inserted) return inserted;
+  left -= static_cast<std::uint32_t>(candidate.tuples.count);
+  return {};
+}
+
+Expected<void> Claims::insert(Candidate& candidate, const Claimant& claimant) {
+  candidate.claim = {.cookie = candidate.facts.cookie,
+                     .vport = claimant.vport,
+                     .uid = candidate.facts.record->uid,
+                     .slot = static_cast<__u16>(claimant.slot),
+                     .queues = static_cast<__u16>(claimant.queues),
+                     .state = MSTACK_CLAIM_PENDING};
+  for (const mstack_tuple& tuple : candidate.tuples.all()) {
+    auto inserted = store_->insert(tuple, candidate.claim);
+    if (inserted) {
+      ++candidate.inserted;
+      continue;
+    }
+    withdraw(candidate);
+    switch (inserted.error().code) {
+      case EEXIST: return failure(EADDRINUSE, "the address and port are claimed already: release that claim first");
+      case E2BIG:
+        return failure(ENOSPC, fmt::format("there are as many claims as there can be ({}): start mstackd anew with a "
+                                           "higher --claims",
+                                           datapath_->max_claims()));
+      default: return inserted;
+    }
+  }
+  return {};
+}
+
+void Claims::look_again(std::span<Candidate> candidates) {
+  for (const std::uint8_t protocol : {std::uint8_t{IPPROTO_UDP}, std::uint8_t{IPPROTO_TCP}}) {
+    std::vector<std::uint16_t> ports;
+    for (const Candidate& candidate : candidates)
+      if (candidate.facts.protocol == protocol) ports.push_back(ntohs(candidate.tuples.tuple[0].port));
+    if (ports.empty()) continue;
+    std::ranges::sort(ports);
+    ports.erase(std::ranges::unique(ports).begin(), ports.end());
+
+    const auto holders = net::holders(protocol, ports);
+    for (Candidate& candidate : candidates) {
+      if (candidate.facts.protocol != protocol) continue;
+      if (!holders) {
+        candidate.refuse(holders.error());
+        withdraw(candidate);
+        continue;
+      }
+      // They come in the order of their ports.
+      const auto port_of = [](const net::Holder& holder) { return ntohs(holder.tuple.port); };
+      const auto same_port =
+          std::ranges::equal_range(*holders, ntohs(candidate.tuples.tuple[0].port), std::ranges::less{}, port_of);
+      if (auto confirmed = confirm(candidate, std::span(same_port.begin(), same_port.end())); !confirmed) {
+        candidate.refuse(confirmed.error());
+        withdraw(candidate);
+      }
+    }
+  }
+}
+
+// Second look, ACTIVE.
+Expected<void> Claims::confirm(Candidate& candidate, std::span<const net::Holder> holders) {
+  const auto now = read_facts(candidate.socket, datapath_->map("sockets"));
+  if (!now) return std::unexpected(now.error());
+  if (auto unchanged = second_look(candidate.facts, *now, holders, bound_tcp_is_seen_); !unchanged) return unchanged;
+  for (const mstack_tuple& tuple : candidate.tuples.all()) {
+    auto activated = store_->activate(tuple, candidate.claim);
+    if (activated) continue;
+    // BPF deleted it, and has counted it down: the owner was bound anew just now.
+    if (activated.error().code == ENOENT)
+      return failure(ECONNABORTED, "the socket was bound anew while it was claimed: claim it again");
+    return activated;
+  }
+  return {};
+}
+
+// Nothing half-made stays: of a dual-stack :: neither the one nor the other.
+void Claims::withdraw(Candidate& candidate) {
+  for (; candidate.inserted > 0; --candidate.inserted) {
+    const mstack_tuple& tuple = candidate.tuples.tuple[candidate.inserted - 1];
+    if (auto erased = store_->erase(tuple, candidate.claim); !erased)
+      log::error("cannot withdraw a claim: {}", erased.error().what);
+  }
+}
+
+std::vector<Claims::Outcome> Claims::release(std::uint32_t vport, std::span<const mstack_tuple> tuples) {
+  std::vector<Outcome> outcomes;
+  outcomes.reserve(tuples.size());
+  for (const mstack_tuple& tuple : tuples) {
+    Outcome& outcome = outcomes.emplace_back(Outcome{.tuple = tuple, .error = 0, .text = {}});
+    const auto claim = store_->find(tuple);
+    if (!claim) {
+      outcome.error = claim.error().code;
+      outcome.text = claim.error().what;
+      continue;
+    }
+    // Another's claim is not told from none: who has what is nobody else's business.
+    if (!*claim || (*claim)->vport != vport) {
+      outcome.error = ENOENT;
+      outcome.text = "this vport has no such claim: it may have been released with its socket";
+      continue;
+    }
+    (void)store_->erase(tuple, **claim);
+    if (!is_any_ipv6(address_of(tuple))) continue;
+    const mstack_tuple twin = ipv4_wildcard(tuple);
+    const auto twin_claim = store_->find(twin);
+    if (twin_claim && *twin_claim && (*twin_claim)->vport == vport && (*twin_claim)->cookie == (*claim)->cookie)
+      (void)store_->erase(twin, **twin_claim);
+  }
+  return outcomes;
+}
+
+}  // namespace mstack::daemon

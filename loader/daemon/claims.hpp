@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Admits and releases claims, in batches.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/admission.hpp"
+#include "daemon/claim_store.hpp"
+#include "daemon/local_addresses.hpp"
+#include "fd.hpp"
+#include "mstack/error.hpp"
+
+namespace mstack::daemon {
+
+// Whose claims they are to be.
+struct Claimant {
+  std::uint32_t vport, slot, queues;
+  std::uint32_t claims_left;  // of the user's quota
+  std::uint32_t max_claims;   // the quota, for the refusal
+};
+
+class Claims {
+ public:
+  struct Outcome {
+    mstack_tuple tuple = {};  // of a claim: what the descriptor is bound to, as far as that is known
+    int error = 0;
+    std::string text;  // of the error
+  };
+
+  // All must outlive it.
+  Claims(const Datapath& datapath, const ClaimStore& store, LocalAddresses& addresses, bool bound_tcp_is_seen)
+      : datapath_(&datapath), store_(&store), addresses_(&addresses), bound_tcp_is_seen_(bound_tcp_is_seen) {}
+
+  // One outcome a descriptor. An owner is bound and not yet connected; each gets its claim, or nothing.
+  std::vector<Outcome> claim(const Claimant& claimant, std::span<const Fd> owners);
+  // Only what this vport has claimed; of ::, the IPv4 wildcard of the same owner too. ENOENT for all else.
+  std::vector<Outcome> release(std::uint32_t vport, std::span<const mstack_tuple> tuples);
+
+ private:
+  struct Candidate;
+  Expected<void> enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left, const IsLocal& is_local);
+  Expected<void> insert(Candidate& candidate, const Claimant& claimant);
+  void look_again(std::span<Candidate> candidates);
+  Expected<void> confirm(Candidate& candidate, std::span<const net::Holder> holders);
+  void withdraw(Candidate& candidate);
+
+  const Datapath* datapath_;
+  const ClaimStore* store_;
+  LocalAddresses* addresses_;
+  bool bound_tcp_is_seen_;
+};
+
+}  // namespace mstack::daemon

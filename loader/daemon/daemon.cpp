@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/daemon.hpp"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/log.hpp"
+#include "daemon/notify.hpp"
+#include "daemon/run_lock.hpp"
+#include "net/sock_diag.hpp"
+#include "run_dir.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+// Every connection is a descriptor, and 250 more may come with a message.
+void raise_descriptor_limit() {
+  constexpr rlim_t wanted = 65536;
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = std::max(limit.rlim_cur, wanted);
+  const rlimit higher = {.rlim_cur = limit.rlim_cur, .rlim_max = std::max(limit.rlim_max, limit.rlim_cur)};
+  if (::setrlimit(RLIMIT_NOFILE, &higher) == 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Expected<Fd> catch_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&signals, signal);
+  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) < 0) return system_failure(errno, "cannot block signals");
+  ::signal(SIGPIPE, SIG_IGN);  // a reader of our log that leaves is no reason to end
+  Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return system_failure(errno, "cannot wait for signals");
+  return fd;
+}
+
+}  // namespace
+
+Expected<void> Daemon::run() {
+  if (auto started = start(); !started) {
+    // Of a takeover everything is left as it was: stacks run on it.
+    if (datapath_ && vports_ && datapath_->is_taken_over())
+      leave_everything();
+    else if (datapath_ && !datapath_->is_taken_over())
+      remove_everything();
+    return started;
+  }
+  log::info("ready");
+  notify_service_manager("READY=1");
+  auto ran = loop_->run();
+  notify_service_manager("STOPPING=1");
+  if (ran)
+    end();
+  else
+    leave_everything();
+  return ran;
+}
+
+Expected<void> Daemon::start() {
+  raise_descriptor_limit();
+  auto signals = catch_signals();
+  if (!signals) return std::unexpected(signals.error());
+  signals_ = std::move(*signals);
+  auto lock = lock_run_directory(options_.run_dir);
+  if (!lock) return std::unexpected(lock.error());
+  run_lock_ = std::move(*lock);
+  auto loop = EventLoop::create();
+  if (!loop) return std::unexpected(loop.error());
+  loop_.emplace(std::move(*loop));
+
+  if (auto done = open_kernel(); !done) return done;
+  if (auto done = take_over(); !done) return done;
+  for (const std::string& name : options_.uplinks)
+    if (auto done = uplinks_->attach(name, options_.xdp_mode, false); !done) return done;
+  return start_serving();
+}
+
+Expected<void> Daemon::open_kernel() {
+  auto links = net::Links::open();
+  if (!links) return std::unexpected(links.error());
+  links_.emplace(std::move(*links));
+  const auto netns_cookie = links_->netns().cookie();
+  if (!netns_cookie) return std::unexpected(netns_cookie.error());
+  auto sysfs = net::Sysfs::open();
+  if (!sysfs) return std::unexpected(sysfs.error());
+  sysfs_.emplace(std::move(*sysfs));
+  auto monitor = net::RouteMonitor::open();
+  if (!monitor) return std::unexpected(monitor.error());
+  monitor_.emplace(std::move(*monitor));
+
+  // Stack ends are where nobody else can reach them, and where the first of them can have ifindex 2.
+  auto stack_ends = net::Netns::create_anonymous();
+  if (!stack_ends) return std::unexpected(stack_ends.error());
+  {
+    const auto scope = net::NetnsScope::enter(*stack_ends);
+    if (!scope) return std::unexpected(scope.error());
+    auto stack_links = net::Links::open();
+    if (!stack_links) return std::unexpected(stack_links.error());
+    stack_links_.emplace(std::move(*stack_links));
+  }
+
+  auto pins = PinDir::open(options_.pin_dir);
+  if (!pins) return std::unexpected(pins.error());
+  pins_.emplace(std::move(*pins));
+  auto datapath = Datapath::open(*pins_, {.netns_cookie = *netns_cookie, .max_claims = options_.claims});
+  if (!datapath) return std::unexpected(datapath.error());
+  datapath_.emplace(std::move(*datapath));
+  return {};
+}
+
+Expected<void> Daemon::take_over() {
+  store_.emplace(*datapath_);
+  addresses_.emplace(*datapath_);
+  uplinks_.emplace(*datapath_, *links_);
+  vport_host_.emplace(VportHost{
+      .datapath = *datapath_, .claims = *store_, .links = *links_, .sysfs = *sysfs_, .stack_links = *stack_links_});
+  vports_.emplace(*vport_host_, *datapath_, options_.quota);
+
+  // Addresses before uplinks: the first packet to a wildcard claim may come at once.
+  if (auto done = addresses_->take_over(); !done) return done;
+  if (auto done = addresses_->sync(); !done) return done;
+  const auto bound_tcp_is_seen = net::sees_bound_tcp();
+  if (!bound_tcp_is_seen) return std::unexpected(bound_tcp_is_seen.error());
+  if (!*bound_tcp_is_seen)
+    log::warn(
+        "this kernel (before 6.8) does not show TCP sockets that are only bound: that a claim's tuple is not "
+        "shared with one from before mstackd's start is not checked");
+  claims_.emplace(*datapath_, *store_, *addresses_, *bound_tcp_is_seen);
+
+  const auto cgroup = Cgroup::open(options_.cgroup);
+  if (!cgroup) return std::unexpected(cgroup.error());
+  if (auto done = datapath_->attach_hooks(*cgroup); !done) return done;
+  if (auto done = uplinks_->take_over(); !done) return done;
+  return vports_->take_over();
+}
+
+Expected<void> Daemon::start_serving() {
+  auto events = Events::open(datapath_->map("events"));
+  if (!events) return std::unexpected(events.error());
+  events_.emplace(std::move(*events));
+  timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_) return system_failure(errno, "cannot make a timer");
+
+  service_.emplace(*vports_, *claims_, *uplinks_);
+  server_.emplace(*loop_, *service_, [this] { set_timer(); });
+  if (auto done = watch(signals_.get(), [this] { loop_->stop(); }); !done) return done;
+  if (auto done = watch(monitor_->fd(), [this] { read_route_events(); }); !done) return done;
+  if (auto done = watch(events_->fd(), [this] { events_->consume(); }); !done) return done;
+  if (auto done = watch(timer_.get(), [this] { tick(); }); !done) return done;
+  set_timer();
+  return server_->listen(socket_path(options_.run_dir), options_.group);
+}
+
+Expected<void> Daemon::watch(int fd, std::function<void()> handler) {
+  auto token = loop_->add(fd, EPOLLIN, [handler = std::move(handler)](std::uint32_t) { handler(); });
+  if (!token) return std::unexpected(token.error());
+  return {};
+}
+
+void Daemon::sync_addresses() {
+  if (auto synced = addresses_->sync(); !synced) log::warn("addresses: {}", synced.error().what);
+}
+
+void Daemon::read_route_events() {
+  const auto events = monitor_->drain();
+  if (!events) {
+    log::warn("{}", events.error().what);
+    return;
+  }
+  using Kind = net::RouteEvent::Kind;
+  for (const net::RouteEvent& event : *events) switch (event.kind) {
+      case Kind::addresses_changed: sync_addresses(); break;
+      case Kind::link_changed: uplinks_->link_changed(event); break;
+      case Kind::link_gone:
+        uplinks_->link_gone(event.ifindex);
+        end_vport_of(event.ifindex);
+        break;
+      case Kind::resync:
+        sync_addresses();
+        uplinks_->resync();
+        break;
+    }
+}
+
+// Somebody removed the device of one of its queues. Its client learns of it by the end of its connection.
+void Daemon::end_vport_of(std::uint32_t host_end) {
+  const auto vport = vports_->owner_of_host_end(host_end);
+  if (!vport) return;
+  log::warn("the device of vport {} was removed: the vport ends", *vport);
+  if (const auto connection = service_->connection_of(*vport))
+    server_->close(*connection);
+  else
+    vports_->close(*vport);
+}
+
+// Once a second, while there is anything that tells no news of itself.
+void Daemon::tick() {
+  std::uint64_t expirations;
+  [[maybe_unused]] const auto size = ::read(timer_.get(), &expirations, sizeof(expirations));
+  vports_->remove_dead_orphans();
+  if (server_->is_starved()) server_->retry();
+  set_timer();
+}
+
+void Daemon::set_timer() {
+  const bool needed = vports_->has_orphans() || server_->is_starved();
+  itimerspec timer = {};
+  timer.it_value.tv_sec = needed ? 1 : 0;
+  (void)::timerfd_settime(timer_.get(), 0, &timer, nullptr);
+}
+
+void Daemon::end() {
+  if (!options_.keep) {
+    uplinks_->detach_temporary();
+    if (uplinks_->empty()) {
+      remove_everything();
+      return;
+    }
+  }
+  leave_everything();
+}
+
+void Daemon::remove_everything() {
+  server_.reset();  // its connections end, and their vports
+  if (vports_) vports_->close_all();
+  if (uplinks_) uplinks_->detach_all();
+  pins_->remove_all();
+  log::info("ended, and left nothing behind");
+}
+
+void Daemon::leave_everything() {
+  if (service_) service_->leave_vports();
+  if (vports_) vports_->leave_all();
+  server_.reset();
+  log::info("ended; uplinks, vports and claims stay as they are");
+}
+
+}  // namespace mstack::daemon

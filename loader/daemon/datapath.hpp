@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The BPF programs and maps, loaded and pinned; those of an earlier mstackd are taken over if they are what we expect.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "daemon/cgroup.hpp"
+#include "daemon/pin_dir.hpp"
+#include "maps.hpp"
+#include "mstack/error.hpp"
+
+struct mstack_bpf;
+
+namespace mstack::daemon {
+
+class Datapath {
+ public:
+  struct Config {
+    std::uint64_t netns_cookie;  // of the uplinks' namespace
+    std::uint32_t max_claims;
+  };
+  // Changes nothing that an earlier mstackd has left unless it returns well. `pins` must outlive it.
+  static Expected<Datapath> open(const PinDir& pins, const Config& config);
+
+  // The hooks on bind() and on the last close(); those of an earlier mstackd get our programs with no gap.
+  Expected<void> attach_hooks(const Cgroup& cgroup) const;
+
+  struct Programs {
+    int uplink_rx = -1, vport_rx = -1, vport_tx = -1, vport_tx_slow = -1, vport_alive = -1;
+    int sock_bind4 = -1, sock_bind6 = -1, sock_release = -1;
+  };
+  [[nodiscard]] const Programs& programs() const { return programs_; }
+  [[nodiscard]] const PinDir& pins() const { return *pins_; }
+  [[nodiscard]] bool is_taken_over() const { return taken_over_; }
+  [[nodiscard]] std::uint32_t max_claims() const { return meta_.max_claims; }
+  [[nodiscard]] std::uint64_t netns_cookie() const { return meta_.netns_cookie; }
+
+  // An id that no vport ever had. What it leaves in meta is written before the id is used.
+  Expected<std::uint32_t> next_vport();
+  // Whether a socket is in the slot: it leaves the map by itself when its last holder closes it.
+  [[nodiscard]] Expected<bool> is_alive(std::uint32_t slot) const;
+
+  [[nodiscard]] int map(std::string_view name) const;
+  [[nodiscard]] maps::Claims claims() const { return maps::Claims(map("claims")); }
+  [[nodiscard]] maps::HostEnds host_ends() const { return maps::HostEnds(map("host_ends")); }
+  [[nodiscard]] maps::Vports vports() const { return maps::Vports(map("vports")); }
+  [[nodiscard]] maps::UplinkInfo uplink_info() const { return maps::UplinkInfo(map("uplink_info")); }
+  [[nodiscard]] maps::LocalAddrs local_addrs() const { return maps::LocalAddrs(map("local_addrs")); }
+  [[nodiscard]] const maps::Gauges& port_gate() const { return *port_gate_; }
+  [[nodiscard]] const maps::Gauges& slot_claims() const { return *slot_claims_; }
+
+ private:
+  struct Destroy {
+    void operator()(mstack_bpf* skeleton) const;
+  };
+  Datapath(const PinDir& pins, std::unique_ptr<mstack_bpf, Destroy> skeleton)
+      : pins_(&pins), skeleton_(std::move(skeleton)) {}
+  Expected<std::optional<mstack_meta>> reuse_maps(const Config& config);
+  Expected<void> load(const Config& config);
+  Expected<void> pin_maps() const;
+
+  const PinDir* pins_;
+  std::unique_ptr<mstack_bpf, Destroy> skeleton_;
+  Programs programs_;
+  mstack_meta meta_ = {};
+  bool taken_over_ = false;
+  std::optional<maps::Gauges> port_gate_, slot_claims_;
+};
+
+}  // namespace mstack::daemon

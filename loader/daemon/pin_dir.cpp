@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/pin_dir.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "daemon/bpf_link.hpp"
+#include "daemon/log.hpp"
+#include "maps.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+constexpr const char* usual_mount = "/sys/fs/bpf";
+
+bool is_bpf_filesystem(const std::string& path) {
+  struct statfs info = {};
+  return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
+}
+
+Expected<void> make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) return system_failure(errno, "cannot make " + path);
+  return {};
+}
+
+}  // namespace
+
+Expected<PinDir> PinDir::open(const std::string& path) {
+  const bool in_usual_place = path.starts_with(std::string(usual_mount) + "/");
+  if (in_usual_place && !is_bpf_filesystem(usual_mount)) {
+    if (::mount("bpf", usual_mount, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+      return system_failure(errno, "cannot mount a bpf filesystem on /sys/fs/bpf");
+    log::info("mounted a bpf filesystem on {}", usual_mount);
+  }
+  const std::string parent = std::filesystem::path(path).lexically_normal().parent_path();
+  if (!is_bpf_filesystem(path) && !is_bpf_filesystem(parent))
+    return failure(EINVAL, "the pin directory " + path +
+                               " is not in a bpf filesystem: mount one (mount -t bpf bpf DIR), or give another "
+                               "--pin-dir");
+  if (auto made = make_directory(path); !made) return std::unexpected(made.error());
+  if (auto made = make_directory(path + "/links"); !made) return std::unexpected(made.error());
+
+  Fd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock) return system_failure(errno, "cannot open " + path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
+    if (errno == EWOULDBLOCK)
+      return failure(EBUSY, "another mstackd uses the pin directory " + path + ": stop it, or give another --pin-dir");
+    return system_failure(errno, "cannot lock " + path);
+  }
+  return PinDir(path, std::move(lock));
+}
+
+bool PinDir::is_complete() const {
+  return ::access(map("meta").c_str(), F_OK) == 0;
+}
+
+Expected<std::vector<std::string>> PinDir::links() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(path_ + "/links", error), end; !error && entry != end;
+       entry.increment(error))
+    names.push_back(entry->path().filename());
+  if (error) return system_failure(error.value(), "cannot read " + path_ + "/links");
+  return names;
+}
+
+void PinDir::remove_contents() const {
+  (void)::unlink(map("meta").c_str());
+  if (const auto names = links(); names)
+    for (const std::string& name : *names) remove_link(link(name));
+  for (const maps::Definition& definition : maps::definitions) {
+    (void)::unlink(map(definition.name).c_str());
+    (void)::unlink((map(definition.name) + ".new").c_str());
+  }
+}
+
+void PinDir::remove_all() const {
+  remove_contents();
+  (void)::rmdir((path_ + "/links").c_str());
+  (void)::rmdir(path_.c_str());
+}
+
+}  // namespace mstack::daemon

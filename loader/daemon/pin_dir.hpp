@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The directory of a bpf filesystem that holds what outlives mstackd: PIN/<map> and PIN/links/<link>.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fd.hpp"
+#include "mstack/error.hpp"
+
+namespace mstack::daemon {
+
+class PinDir {
+ public:
+  // Makes it, and mounts a bpf filesystem on /sys/fs/bpf if it is to be there and none is. Locked until this goes: two
+  // daemons on one directory would take each other's links.
+  static Expected<PinDir> open(const std::string& path);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string map(std::string_view name) const { return path_ + "/" + std::string(name); }
+  [[nodiscard]] std::string link(std::string_view name) const { return path_ + "/links/" + std::string(name); }
+
+  // `meta` is pinned last and removed first: where it is, everything else is whole.
+  [[nodiscard]] bool is_complete() const;
+  [[nodiscard]] Expected<std::vector<std::string>> links() const;
+  // Everything of ours, links first.
+  void remove_contents() const;
+  // And the directories, if nothing else is in them.
+  void remove_all() const;
+
+ private:
+  PinDir(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  std::string path_;
+  Fd lock_;
+};
+
+}  // namespace mstack::daemon

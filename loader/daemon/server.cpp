@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/server.hpp"
+
+#include <grp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/log.hpp"
+#include "messages.hpp"
+#include "unix_socket.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+constexpr std::size_t largest_request = sizeof(protocol::Release);
+
+// How many descriptors must come with a request; nullopt: its own numbers contradict each other.
+std::optional<std::size_t> descriptors_of(protocol::Type type, std::span<const std::byte> message) {
+  switch (type) {
+    case protocol::Type::resume_vport: return 1;
+    case protocol::Type::claim: {
+      protocol::Claim claim;
+      std::memcpy(&claim, message.data(), sizeof(claim));
+      if (claim.count < 1 || claim.count > protocol::max_descriptors) return std::nullopt;
+      return claim.count;
+    }
+    case protocol::Type::release: {
+      std::uint32_t count;
+      std::memcpy(&count, message.data() + offsetof(protocol::Release, count), sizeof(count));
+      if (count < 1 || count > protocol::max_descriptors) return std::nullopt;
+      return 0;
+    }
+    case protocol::Type::open_vport:
+    case protocol::Type::attach_uplink:
+    case protocol::Type::detach_uplink: return 0;
+  }
+  return std::nullopt;
+}
+
+Expected<void> let_in(const std::string& path, const std::string& group) {
+  gid_t gid = static_cast<gid_t>(-1);
+  if (!group.empty()) {
+    const struct group* entry = ::getgrnam(group.c_str());
+    if (!entry)
+      return failure(EINVAL, "there is no group " + group + ": create it (groupadd), or give another --group");
+    gid = entry->gr_gid;
+  }
+  if (::chown(path.c_str(), static_cast<uid_t>(-1), gid) < 0)
+    return system_failure(errno, "cannot give " + path + " to its group");
+  if (::chmod(path.c_str(), group.empty() ? 0666 : 0660) < 0)
+    return system_failure(errno, "cannot open " + path + " to clients");
+  return {};
+}
+
+}  // namespace
+
+Server::~Server() {
+  while (!connections_.empty()) close(connections_.begin()->first);
+  if (!path_.empty()) (void)::unlink(path_.c_str());
+}
+
+Expected<void> Server::listen(const std::string& path, const std::string& group) {
+  // Until its owner and mode are right, nobody gets in.
+  const mode_t before = ::umask(0777);
+  auto listener = unix_socket::listen(path, SOMAXCONN);
+  ::umask(before);
+  if (!listener) return std::unexpected(listener.error());
+  listener_ = std::move(*listener);
+  path_ = path;
+  if (auto done = let_in(path, group); !done) return done;
+  auto token = loop_->add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_some(); });
+  if (!token) return std::unexpected(token.error());
+  listener_token_ = *token;
+  listening_ = true;
+  return {};
+}
+
+void Server::listen_for(bool connections) {
+  if (listening_ == connections) return;
+  if (loop_->change(listener_.get(), listener_token_, connections ? std::uint32_t{EPOLLIN} : 0u))
+    listening_ = connections;
+}
+
+void Server::retry() {
+  starved_ = false;
+  listen_for(true);
+}
+
+// A few at a time: those who are connected come first.
+void Server::accept_some() {
+  for (int i = 0; i < 16; ++i)
+    if (!accept_one()) return;
+}
+
+bool Server::accept_one() {
+  if (connections_.size() >= max_connections) {
+    log::debug("{} connections: the next waits until one ends", connections_.size());
+    listen_for(false);
+    return false;
+  }
+  auto socket = unix_socket::accept(listener_.get());
+  if (!socket) {
+    const int code = socket.error().code;
+    if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) {
+      // It would be reported as ready for ever.
+      log::warn("{}; trying again in a second", socket.error().what);
+      starved_ = true;
+      listen_for(false);
+      on_starved_();
+      return false;
+    }
+    return code == ECONNABORTED;
+  }
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return true;
+  std::size_t& of_user = connections_of_user_[peer.uid];
+  if (of_user >= max_connections_of_user || closer_.is_stuck(peer.uid)) {
+    log::debug("user {} has {} connections: the next is refused", peer.uid, of_user);
+    if (of_user == 0) connections_of_user_.erase(peer.uid);
+    return true;
+  }
+  const Service::Connection id = next_++;
+  auto token = loop_->add(socket->get(), EPOLLIN, [this, id](std::uint32_t) { receive_one(id); });
+  if (!token) {
+    if (of_user == 0) connections_of_user_.erase(peer.uid);
+    return true;
+  }
+  ++of_user;
+  connections_.emplace(id, Connection{.socket = std::move(*socket),
+                                      .peer = {.uid = peer.uid, .pid = static_cast<std::uint32_t>(peer.pid)},
+                                      .token = *token});
+  return true;
+}
+
+void Server::close(Service::Connection id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  // Gone from the table first: the service may close others meanwhile, but not this one again.
+  const Connection connection = std::move(found->second);
+  connections_.erase(found);
+  const auto of_user = connections_of_user_.find(connection.peer.uid);
+  if (--of_user->second == 0) connections_of_user_.erase(of_user);
+  loop_->remove(connection.socket.get(), connection.token);
+  service_->ended(id);
+  if (!starved_) listen_for(true);
+}
+
+// One message a round: a client that sends without end delays the others by one message of its own.
+void Server::receive_one(Service::Connection id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const std::uint32_t uid = found->second.peer.uid;
+  alignas(std::max_align_t) std::array<std::byte, largest_request> buffer;
+  auto received = unix_socket::receive(found->second.socket.get(), buffer, protocol::max_descriptors);
+  if (!received) {
+    if (received.error().code != EAGAIN) close(id);
+    return;
+  }
+  bool goes_on = !received->end && !received->truncated;
+  if (received->truncated) log::debug("connection of user {} ended: a message that is too long", uid);
+  if (goes_on) goes_on = handle(id, std::span(buffer).first(received->size), received->descriptors);
+  closer_.close(uid, std::move(received->descriptors));
+  if (!goes_on || closer_.is_stuck(uid)) close(id);
+}
+
+bool Server::handle(Service::Connection id, std::span<const std::byte> message, std::vector<Fd>& descriptors) {
+  const Connection& connection = connections_.at(id);
+  const auto malformed = [&](const char* how) {
+    log::debug("connection of user {} (pid {}) ended: {}", connection.peer.uid, connection.peer.pid, how);
+    return false;
+  };
+  protocol::Header header;
+  if (message.size() < sizeof(header)) return malformed("a message without a header");
+  std::memcpy(&header, message.data(), sizeof(header));
+  if (header.version != protocol::version) {
+    (void)refuse_version(connection, header);
+    return malformed("another version of the protocol");
+  }
+  const std::size_t size = protocol::request_size(header.type);
+  if (size == 0) return malformed("an unknown type of message");
+  if (message.size() != size || header.zero != 0) return malformed("a malformed message");
+  const auto expected = descriptors_of(header.type, message);
+  if (!expected || descriptors.size() != *expected) return malformed("a wrong number of descriptors or tuples");
+
+  const Service::Answer answer = service_->request(id, connection.peer, message, descriptors);
+  // Before the client learns of the result, or soon after: our copies must not keep its sockets open.
+  closer_.close(connection.peer.uid, std::move(descriptors));
+  descriptors.clear();
+  std::vector<int> lent;
+  for (const Fd& fd : answer.descriptors) lent.push_back(fd.get());
+  if (auto sent = unix_socket::send(connection.socket.get(), answer.message, lent); !sent)
+    return malformed(sent.error().code == EAGAIN ? "it does not read its answers" : "it left without its answer");
+  return true;
+}
+
+// The one message that a client of another version can read.
+bool Server::refuse_version(const Connection& connection, const protocol::Header& header) const {
+  protocol::Reply reply = {};
+  reply.header = header;
+  reply.header.version = protocol::version;
+  reply.error = EPROTONOSUPPORT;
+  const std::string text = "mstackd speaks version " + std::to_string(protocol::version) +
+                           " of the protocol: install library and mstackd from the same release";
+  std::memcpy(reply.text.data(), text.data(), std::min(text.size(), reply.text.size() - 1));
+  return unix_socket::send(connection.socket.get(), protocol::bytes_of(reply)).has_value();
+}
+
+}  // namespace mstack::daemon

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// One vport: everything in the kernel that belongs to it, owned.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/bpf_link.hpp"
+#include "daemon/claim_store.hpp"
+#include "daemon/datapath.hpp"
+#include "daemon/quota.hpp"
+#include "daemon/slots.hpp"
+#include "daemon/takeover_plan.hpp"
+#include "fd.hpp"
+#include "mstack/error.hpp"
+#include "net/link.hpp"
+#include "net/netns.hpp"
+#include "protocol.hpp"
+
+namespace mstack::daemon {
+
+// Where vports are made: lent to each of them, and outliving them all.
+struct VportHost {
+  const Datapath& datapath;
+  const ClaimStore& claims;
+  net::Links& links;        // of the uplinks' namespace, which the thread is in
+  const net::Sysfs& sysfs;  // of the same
+  net::Links& stack_links;  // of the stack ends' namespace, which is ours alone
+};
+
+// Whom a vport is for.
+struct VportOwner {
+  std::uint32_t uid = 0, pid = 0;
+  std::string comm;
+};
+
+// The message's numbers, each checked before it means anything. EINVAL names the first that is wrong. Pure.
+Expected<void> check_request(const protocol::OpenVport& request);
+std::uint64_t umem_bytes_of(const protocol::OpenVport& request);
+// What fits both the uplinks and a frame. Pure.
+std::uint32_t vport_mtu(std::uint32_t uplink_mtu, std::uint32_t frame_size);
+
+class Vport {
+ public:
+  struct Opened {
+    std::unique_ptr<Vport> vport;
+    std::vector<Fd> descriptors;  // packet memory, then the queues' sockets
+  };
+  struct OpenOptions {
+    std::uint32_t id;
+    const VportOwner& owner;
+    const protocol::OpenVport& request;  // checked
+    std::uint32_t mtu;
+  };
+  // A failure leaves nothing behind.
+  static Expected<Opened> open(const VportHost& host, SlotLease lease, LedgerEntry account, const OpenOptions& options);
+  // Of an earlier mstackd, with its programs replaced by ours.
+  static Expected<std::unique_ptr<Vport>> adopt(const VportHost& host, SlotLease lease, LedgerEntry account,
+                                                const Plan::Adopted& found);
+  Vport(const Vport&) = delete;
+  ~Vport();
+
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+  [[nodiscard]] const mstack_vport& record() const { return record_; }
+  [[nodiscard]] bool owns_host_end(std::uint32_t ifindex) const;
+  // Whether one of its queues still has a socket.
+  [[nodiscard]] Expected<bool> is_alive() const;
+  // It has been taken back by this process.
+  Expected<void> resumed_by(const VportOwner& owner);
+  // Everything stays as it is, for stacks that run on without an mstackd.
+  void leave();
+
+ private:
+  Vport(const VportHost& host, SlotLease lease, LedgerEntry account, std::uint32_t id)
+      : host_(host), lease_(std::move(lease)), account_(std::move(account)), id_(id) {}
+  Expected<void> create_ends(std::uint32_t queue, std::uint32_t mtu, bool throughput);
+  Expected<std::vector<Fd>> create_sockets(int memory, const protocol::OpenVport& request);
+  Expected<void> connect_queue(std::uint32_t queue, int xsk);
+  Expected<void> replace_programs(std::uint32_t queue) const;
+  void erase_entries() const;
+
+  const VportHost& host_;
+  // Teardown goes from the last member to the first: the devices, the pins of what was attached to them, and only then
+  // are the slots free. (To detach from a device that is about to go would only take time.)
+  SlotLease lease_;
+  LedgerEntry account_;
+  std::vector<LinkPin> links_;
+  std::vector<net::OwnedLink> host_ends_;  // by queue
+  std::uint32_t id_;
+  mstack_vport record_ = {};
+  bool left_ = false;
+};
+
+}  // namespace mstack::daemon

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// All vports: who has which, and those that nobody has.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "daemon/quota.hpp"
+#include "daemon/takeover_plan.hpp"
+#include "daemon/vport.hpp"
+#include "mstack/error.hpp"
+
+namespace mstack::daemon {
+
+class Vports {
+ public:
+  // `datapath` is that of the host, to be written to.
+  Vports(const VportHost& host, Datapath& datapath, const Quota& quota)
+      : host_(host), datapath_(&datapath), ledger_(quota) {}
+  Vports(const Vports&) = delete;
+
+  // Puts in order what an earlier mstackd left: its vports with living stacks are kept, everything else is removed.
+  Expected<void> take_over();
+
+  struct Opened {
+    std::uint32_t id, slot, mtu;
+    std::vector<Fd> descriptors;
+  };
+  Expected<Opened> open(const VportOwner& owner, const protocol::OpenVport& request, std::uint32_t uplink_mtu);
+  // ENOENT: there is none, or it is somebody's; EPERM: it is not this user's, or the socket is not its queue 0.
+  Expected<void> resume(std::uint32_t id, const VportOwner& owner, int socket);
+  void close(std::uint32_t id);
+
+  [[nodiscard]] const Vport* find(std::uint32_t id) const;
+  [[nodiscard]] std::optional<std::uint32_t> owner_of_host_end(std::uint32_t ifindex) const;
+  [[nodiscard]] std::uint32_t claims_of(std::uint32_t uid) const;
+  [[nodiscard]] const Ledger& ledger() const { return ledger_; }
+
+  // Vports that were taken over and not yet resumed live as long as their sockets do, which only asking tells.
+  [[nodiscard]] bool has_orphans() const;
+  void remove_dead_orphans();
+
+  void close_all() { vports_.clear(); }
+  void leave_all();
+
+ private:
+  struct Entry {
+    std::unique_ptr<Vport> vport;
+    bool orphan;
+  };
+  Expected<Found> find_everything() const;
+  Expected<void> remove(const Plan& plan) const;
+  void adopt(const Plan::Adopted& found);
+
+  const VportHost host_;
+  Datapath* datapath_;
+  // In this order: vports give back to both.
+  SlotAllocator slots_;
+  Ledger ledger_;
+  std::map<std::uint32_t, Entry> vports_;
+};
+
+}  // namespace mstack::daemon
