@@ -129,15 +129,18 @@ class Sender {
       if ((options.seconds != 0 && now >= end) || (options.count != 0 && sent_ >= most)) break;
       std::uint64_t due = batch;
       if (options.count != 0) due = std::min(due, most - sent_);
+      bool in_time = false;
       if (options.rate != 0) {
         const auto by_now = static_cast<std::uint64_t>(std::chrono::duration<double>(now - start).count() * rate) + 1;
-        due = std::min(due, by_now - std::min(by_now, sent_));
+        const std::uint64_t behind = by_now - std::min(by_now, sent_);
+        in_time = behind < due;
+        due = std::min(due, behind);
       }
       while (due != 0 && send(queue)) --due;
       if (const auto flushed = queue.flush(); !flushed) return std::unexpected(flushed.error());
       queue.receive(batch, [](mstack::Frame) {});  // answers, if any come
       worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
-      if (options.rate != 0 && due == 0)
+      if (in_time)
         if (const auto waited = queue.wait(milliseconds(1)); !waited) return std::unexpected(waited.error());
     }
     auto unsent = queue.flush();
