@@ -12,12 +12,24 @@ if ((EUID != 0)); then
   exit 1
 fi
 
+work=$(mktemp -d "/tmp/mstack-demo.XXXXXX")
+chmod 755 "$work"
+trap 'rm -rf "$work"' EXIT
+
 step() { printf '\n== %s\n' "$*"; }
 ok() { printf '   ok: %s\n' "$*"; }
 fail() {
   printf '   FAILED: %s\n' "$*" >&2
   [[ ! -s $work/mstackd.log ]] || sed 's/^/   mstackd: /' "$work/mstackd.log" >&2
   exit 1
+}
+
+# Runs a command whose output only matters if it fails.
+quietly() {
+  if ! "$@" >"$work/output" 2>&1; then
+    tail -n 40 "$work/output" >&2
+    fail "$*"
+  fi
 }
 
 # Runs a command until it succeeds, for at most ten seconds.
@@ -34,15 +46,13 @@ step "installing what is missing and building"
 # shellcheck source=../selftests/support/packages.sh
 source selftests/support/packages.sh
 install_packages "${build_packages[@]}" "${demo_packages[@]}"
-cmake -S . -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DMSTACK_TESTS=OFF >/dev/null
-cmake --build build/demo >/dev/null
+quietly cmake -S . -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DMSTACK_TESTS=OFF
+quietly cmake --build build/demo
 bin=$PWD/build/demo
 ok "built in build/demo"
 
 # --- a small world of our own ------------------------------------------------------------------------------------
 id=$$
-work=$(mktemp -d "/tmp/mstack-demo.XXXXXX")
-chmod 755 "$work"
 host=msdemo-host-$id wire=msdemo-wire-$id
 cgroup2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 [[ -n $cgroup2 ]] || fail "no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup"
@@ -62,15 +72,17 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# in_host and on_wire run a command in a namespace; in_host also in the demo's cgroup, where binds are watched.
-# By nsenter, since `ip netns exec` would hide the BPF file system behind a new /sys.
-in_host() { bash -c 'echo $$ >"$0/cgroup.procs" && exec nsenter --net="/run/netns/$1" -- "${@:2}"' "$cgroup" "$host" "$@"; }
-on_wire() { nsenter --net="/run/netns/$wire" -- "$@"; }
+# What runs a command in a namespace: on the host side in the demo's cgroup too, where binds are watched. Arrays, so
+# that a command in the background is the process that $! names; nsenter, since `ip netns exec` would hide the BPF file
+# system behind a new /sys.
+# shellcheck disable=SC2016
+in_host=(bash -c 'echo $$ >"$0/cgroup.procs" && exec nsenter --net="/run/netns/$1" -- "${@:2}"' "$cgroup" "$host")
+on_wire=(nsenter --net="/run/netns/$wire" --)
 # An unprivileged user with no capability and no way to get one.
-as_user() { in_host setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"; }
+as_user=("${in_host[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all)
 mstack() { nsenter --net="/run/netns/$host" -- "$bin/loader/mstack" --run-dir "$work/run" --pin-dir "$work/bpf/mstack" "$@"; }
 # Says a line to a UDP port of the host from the wire and prints what comes back.
-ask() { on_wire bash -c 'echo "$1" | socat -t1 -T1 - "UDP:192.0.2.1:$0"' "$1" "$2"; }
+ask() { "${on_wire[@]}" bash -c 'echo "$1" | socat -t1 -T1 - "UDP:192.0.2.1:$0"' "$1" "$2"; }
 
 step "two namespaces, $host (192.0.2.1) and $wire (192.0.2.2), joined by a veth"
 mkdir "$cgroup" "$work/run" "$work/bpf"
@@ -86,10 +98,10 @@ for namespace in "$host" "$wire"; do
   # A veth hands XDP packets with unfinished checksums otherwise, and takes redirected frames only with NAPI.
   nsenter --net="/run/netns/$namespace" -- ethtool -K eth0 tx off gro on >/dev/null
 done
-ok "the wire reaches the host: $(on_wire ping -c1 -W2 192.0.2.1 | grep -o 'time=.*')"
+ok "the wire reaches the host: $("${on_wire[@]}" ping -c1 -W2 192.0.2.1 | grep -o 'time=.*')"
 
 step "mstackd attaches to eth0"
-in_host "$bin/loader/mstackd" --uplink eth0 --run-dir "$work/run" --pin-dir "$work/bpf/mstack" --cgroup "$cgroup" \
+"${in_host[@]}" "$bin/loader/mstackd" --uplink eth0 --run-dir "$work/run" --pin-dir "$work/bpf/mstack" --cgroup "$cgroup" \
   2>"$work/mstackd.log" &
 pids+=($!)
 await mstack status || fail "mstackd does not serve"
@@ -99,27 +111,27 @@ mstack uplinks
 step "a kernel service on 192.0.2.1:7001 and, by an unprivileged user, a user-level one on 192.0.2.1:7"
 sysctl_port() { nsenter --net="/run/netns/$host" -- sysctl -qw net.ipv4.ip_unprivileged_port_start="$1"; }
 sysctl_port 7 # the kernel decides who may bind a low port; here everybody may
-in_host socat UDP-RECVFROM:7001,bind=192.0.2.1,fork SYSTEM:'sed s/^/kernel:\ /' &
+"${in_host[@]}" socat UDP-RECVFROM:7001,bind=192.0.2.1,fork SYSTEM:'read -r line; echo "the kernel says $line"' &
 pids+=($!)
-as_user "$bin/examples/udp_echo" --run-dir "$work/run" --bind 192.0.2.1:7 >"$work/echo.log" &
+"${as_user[@]}" "$bin/examples/udp_echo" --run-dir "$work/run" --bind 192.0.2.1:7 >"$work/echo.log" &
 echo_pid=$!
 pids+=("$echo_pid")
 await grep -q ready "$work/echo.log" || fail "udp_echo is not ready: $(cat "$work/echo.log")"
 ok "udp_echo runs as $(ps -o user= -p "$echo_pid"), capabilities $(awk '/^CapEff/ { print $2 }' "/proc/$echo_pid/status")"
 [[ $(ask 7 "hello, user level") == "hello, user level" ]] || fail "no echo from the user-level service"
 ok "the user-level service answers on port 7"
-[[ $(ask 7001 "hello, kernel") == "kernel: hello, kernel" ]] || fail "the kernel's service does not answer"
+[[ $(ask 7001 "hello, kernel") == "the kernel says hello, kernel" ]] || fail "the kernel's service does not answer"
 ok "the kernel's service answers on port 7001 of the same address"
 mstack vports
 mstack claims
 
 step "what it may not do"
-as_user "$bin/examples/claim_denied" --run-dir "$work/run" || fail "a claim that must be refused was admitted"
+"${as_user[@]}" "$bin/examples/claim_denied" --run-dir "$work/run" || fail "a claim that must be refused was admitted"
 ok "claims without ownership are refused"
-timeout 30 nsenter --net="/run/netns/$wire" -- tcpdump -i eth0 -Q in -nn -l 'udp src port 9' >"$work/spoofed" 2>"$work/tcpdump.log" &
+"${on_wire[@]}" timeout 30 tcpdump -i eth0 -Q in -nn -l 'udp src port 9' >"$work/spoofed" 2>"$work/tcpdump.log" &
 pids+=($!)
 await grep -q 'listening on' "$work/tcpdump.log" || fail "tcpdump does not listen"
-as_user "$bin/examples/pkt_gen" tx --run-dir "$work/run" --bind 192.0.2.1:5000 --to 192.0.2.2:5000 \
+"${as_user[@]}" "$bin/examples/pkt_gen" tx --run-dir "$work/run" --bind 192.0.2.1:5000 --to 192.0.2.2:5000 \
   --spoof 192.0.2.1:9 --seconds 2 --rate 10000 --json >"$work/spoof.json"
 dropped=$(mstack stats --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["counters"]["TX_DROP_UNCLAIMED"])')
 ((dropped > 0)) || fail "no spoofed packet was counted"
@@ -128,13 +140,14 @@ ok "$dropped packets from a source it does not own died in the kernel; none reac
 
 step "the claim ends with its process"
 kill -KILL "$echo_pid"
+wait "$echo_pid" 2>/dev/null || true
 no_claim() { [[ $(mstack claims --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["claims"]))') == 0 ]]; }
 await no_claim || fail "the claim outlived its process"
 ok "udp_echo was killed, its claim is gone"
-in_host timeout 5 socat UDP-RECVFROM:7,bind=192.0.2.1 SYSTEM:'sed s/^/kernel:\ /' &
+"${in_host[@]}" timeout 5 socat UDP-RECVFROM:7,bind=192.0.2.1 SYSTEM:'read -r line; echo "the kernel says $line"' &
 kernel_pid=$!
 pids+=("$kernel_pid")
-kernel_answers() { [[ $(ask 7 again) == "kernel: again" ]]; }
+kernel_answers() { [[ $(ask 7 again) == "the kernel says again" ]]; }
 await kernel_answers || fail "port 7 did not go back to the kernel"
 ok "port 7 is the kernel's again"
 
