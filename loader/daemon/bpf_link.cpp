@@ -40,8 +40,13 @@ std::string describe_program(std::uint32_t id) {
   return std::string(known ? info.name : "a program without a name") + " (id " + std::to_string(id) + ")";
 }
 
+std::string temporary_pin(const std::string& path) {
+  const std::size_t name = path.rfind('/') + 1;
+  return path.substr(0, name) + temporary_prefix + path.substr(name);
+}
+
 Expected<LinkPin> LinkPin::create(int link, std::string path) {
-  const std::string temporary = path + ".new";
+  const std::string temporary = temporary_pin(path);
   if (::unlink(temporary.c_str()) < 0 && errno != ENOENT) return system_failure(errno, "cannot remove " + temporary);
   if (::bpf_obj_pin(link, temporary.c_str()) < 0) return system_failure(errno, "cannot pin " + temporary);
   if (std::rename(temporary.c_str(), path.c_str()) < 0) {

@@ -30,6 +30,10 @@ Expected<LinkTarget> link_target(int link);
 // "NAME (id ID)", for messages.
 std::string describe_program(std::uint32_t id);
 
+// Where something is pinned before it is renamed to `path`. (A bpf filesystem allows no dots in names.)
+inline constexpr const char* temporary_prefix = "new_";
+std::string temporary_pin(const std::string& path);
+
 // A pin in the links directory. Removed, and the program detached, when its owner goes, unless left.
 class LinkPin {
  public:

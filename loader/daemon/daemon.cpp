@@ -191,15 +191,16 @@ void Daemon::read_route_events() {
     }
 }
 
-// Somebody removed the device of one of its queues. Its client learns of it by the end of its connection.
+// The device of one of its queues is gone. Somebody removed it, and the client learns of that by the end of its
+// connection; or the vport is an orphan whose stack ended: the old namespace of the stack ends, which only its sockets
+// held, ends with them.
 void Daemon::end_vport_of(std::uint32_t host_end) {
   const auto vport = vports_->owner_of_host_end(host_end);
   if (!vport) return;
+  const auto connection = service_->connection_of(*vport);
+  if (!connection) return vports_->close(*vport);
   log::warn("the device of vport {} was removed: the vport ends", *vport);
-  if (const auto connection = service_->connection_of(*vport))
-    server_->close(*connection);
-  else
-    vports_->close(*vport);
+  server_->close(*connection);
 }
 
 // Once a second, while there is anything that tells no news of itself.

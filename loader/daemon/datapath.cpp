@@ -152,9 +152,10 @@ Expected<void> Datapath::pin_maps() const {
   static_assert(std::string_view(maps::definitions.back().name) == "meta");
   for (const maps::Definition& definition : maps::definitions) {
     const std::string path = pins_->map(definition.name);
-    if (::bpf_obj_pin(map(definition.name), (path + ".new").c_str()) < 0)
-      return system_failure(errno, "cannot pin " + path);
-    if (std::rename((path + ".new").c_str(), path.c_str()) < 0) return system_failure(errno, "cannot pin " + path);
+    const std::string temporary = temporary_pin(path);
+    if (::bpf_obj_pin(map(definition.name), temporary.c_str()) < 0)
+      return system_failure(errno, "cannot pin " + temporary);
+    if (std::rename(temporary.c_str(), path.c_str()) < 0) return system_failure(errno, "cannot pin " + path);
   }
   return {};
 }

@@ -78,7 +78,7 @@ void PinDir::remove_contents() const {
     for (const std::string& name : *names) remove_link(link(name));
   for (const maps::Definition& definition : maps::definitions) {
     (void)::unlink(map(definition.name).c_str());
-    (void)::unlink((map(definition.name) + ".new").c_str());
+    (void)::unlink(temporary_pin(map(definition.name)).c_str());
   }
 }
 

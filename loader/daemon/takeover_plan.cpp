@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "daemon/bpf_link.hpp"
 #include "daemon/slots.hpp"
 
 namespace mstack::daemon {
@@ -78,7 +79,8 @@ Plan plan_takeover(const Found& found) {
     if (slot < SlotAllocator::first || slots.is_free(slot, 1)) plan.slots.push_back(slot);
 
   for (const std::string& name : found.link_pins)
-    if ((name.starts_with("host_") || name.starts_with("stack_")) && !pins.contains(name))
+    if (name.starts_with(temporary_prefix) ||
+        ((name.starts_with("host_") || name.starts_with("stack_")) && !pins.contains(name)))
       plan.link_pins.push_back(name);
   return plan;
 }

@@ -57,7 +57,7 @@ Expected<void> Uplinks::take_over() {
   if (!names) return std::unexpected(names.error());
   for (const std::string& name : *names) {
     std::uint32_t ifindex = 0;
-    if (!name.starts_with("uplink_") || name.ends_with(".new")) continue;
+    if (!name.starts_with("uplink_")) continue;
     try {
       ifindex = static_cast<std::uint32_t>(std::stoul(name.substr(7)));
     } catch (const std::exception&) {
