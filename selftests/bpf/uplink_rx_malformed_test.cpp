@@ -58,6 +58,26 @@ TEST_F(UplinkRxMalformed, HeaderLengthOfIpv4) {
   malformed(patch_ip4(patch_ip4(padded.bytes(), kL3, {0x48}), kL3 + 2, be16(32)), "nothing after it");
 }
 
+// Four words would put the ports where the destination address is, and the length where the source port is. Here these
+// read as a whole datagram to a claimed tuple.
+TEST_F(UplinkRxMalformed, NoPortsAreReadOutOfTheAddresses) {
+  programs.local("192.0.0.7");
+  programs.claim(tuple("192.0.0.7", 7, kUdp));
+  Packet packet;
+  packet.to = "192.0.0.7";
+  packet.from_port = 8;
+  EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+  malformed(patch_ip4(packet.bytes(), kL3, {0x44}), "four words");
+}
+
+// Lengths are looked at before the protocol is.
+TEST_F(UplinkRxMalformed, LengthsOfAnyProtocol) {
+  const Bytes icmp = around(ip4(kIcmp), hex("08 00 00 00 00 00 00 00"));
+  for (const std::uint16_t length : {0, 19, 29}) malformed(patch_ip4(icmp, kL3 + 2, be16(length)), "IPv4");
+  malformed(patch_ip4(icmp, kL3, {0x4f}), "IPv4 header of 15 words");
+  malformed(patch(around(ip6(kIcmp6), zeros(8)), kL3 + 4, be16(9)), "IPv6");
+}
+
 TEST_F(UplinkRxMalformed, TotalLengthOfIpv4) {
   for (const Packet& packet : {ip4(kUdp), ip4(kTcp)}) {
     const Bytes frame = packet.bytes();
