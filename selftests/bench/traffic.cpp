@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "traffic.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <net/if.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <numeric>
+
+#include "pin.hpp"
+#include "traffic.skel.h"
+
+namespace mstack::bench {
+namespace {
+
+using namespace std::chrono_literals;
+using test::check;
+
+constexpr std::size_t headers = 14 + 20 + 8;
+constexpr std::size_t checksum_at = 14 + 20 + 6;
+
+unsigned index_in(const test::Namespace& netns, const std::string& interface) {
+  return netns.run([&] { return ::if_nametoindex(interface.c_str()); });
+}
+
+// Without SA_RESTART: it has no other work than to end the system call.
+void make_interruptible() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};
+  check(::sigaction(SIGUSR1, &action, nullptr), "sigaction");
+}
+
+}  // namespace
+
+Traffic::Traffic() : skeleton_(traffic_bpf__open_and_load(), traffic_bpf__destroy) {
+  if (!skeleton_) check(-1, "load the traffic programs");
+}
+
+Traffic::~Traffic() = default;
+
+void Traffic::count_at(const test::World& world) const {
+  world.wire().run([&] {
+    check(::bpf_xdp_attach(static_cast<int>(::if_nametoindex(test::wire_end.c_str())),
+                           bpf_program__fd(skeleton_->progs.count_and_drop), 0, nullptr),
+          "attach the sink");
+  });
+}
+
+std::uint64_t Traffic::arrived() const {
+  std::vector<std::uint64_t> each(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
+  const std::uint32_t key = 0;
+  check(::bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.arrived), &key, each.data()), "read the sink");
+  return std::accumulate(each.begin(), each.end(), std::uint64_t{0});
+}
+
+void Traffic::receive_by(const test::World& world, int xsk) const {
+  const std::uint32_t queue = 0;
+  check(::bpf_map_update_elem(bpf_map__fd(skeleton_->maps.sockets), &queue, &xsk, BPF_ANY), "XSKMAP");
+  world.host().run([&] {
+    check(::bpf_xdp_attach(static_cast<int>(world.uplink_index()), bpf_program__fd(skeleton_->progs.to_socket), 0,
+                           nullptr),
+          "attach to_socket");
+  });
+}
+
+Generator::Generator(const Traffic& traffic, const test::World& world, const test::Bytes& frame, unsigned cpu) {
+  make_interruptible();
+  const std::uint32_t key = 0;
+  const std::uint32_t ifindex = index_in(world.wire(), test::wire_end);
+  world.wire().run([&] {  // a devmap takes devices of the caller's namespace
+    check(::bpf_map_update_elem(bpf_map__fd(traffic.skeleton_->maps.out), &key, &ifindex, BPF_ANY), "devmap");
+  });
+  const int program = bpf_program__fd(traffic.skeleton_->progs.generate);
+  thread_ = std::thread([this, program, &world, frame, cpu] {
+    pin_to(cpu);
+    generate(program, world, frame);
+    ended_ = true;
+  });
+}
+
+// One call for all: to set up its pages takes a call some 20 ms. It ends by a signal.
+void Generator::generate(int program, const test::World& world, test::Bytes frame) {
+  const test::Namespace::Visit visit = world.wire().visit();
+  xdp_md context = {};
+  context.data_end = static_cast<std::uint32_t>(frame.size());
+  context.ingress_ifindex = ::if_nametoindex(test::wire_end.c_str());
+  while (!stop_) {
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.data_in = frame.data();
+    options.data_size_in = static_cast<__u32>(frame.size());
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof(context);
+    options.repeat = std::numeric_limits<int>::max();
+    options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+    const int error = ::bpf_prog_test_run_opts(program, &options);
+    if (error < 0 && error != -EINTR) check(-1, "BPF_PROG_TEST_RUN with live frames");
+  }
+}
+
+Generator::~Generator() {
+  stop_ = true;
+  // Again and again: a signal between the look at stop_ and the system call would be lost.
+  while (!ended_) {
+    ::pthread_kill(thread_.native_handle(), SIGUSR1);
+    std::this_thread::sleep_for(1ms);
+  }
+  thread_.join();
+}
+
+test::Bytes udp_frame(const test::World& world, const test::Endpoint& from, const test::Endpoint& to, std::size_t size,
+                      bool from_host) {
+  test::Segment segment = test::World::udp(from, to, std::string(size - headers, 'x'));
+  segment.source_mac = from_host ? world.host_mac() : world.wire_mac();
+  segment.destination_mac = from_host ? world.wire_mac() : world.host_mac();
+  test::Bytes frame = test::build(segment);
+  std::fill_n(frame.begin() + checksum_at, 2, std::uint8_t{0});
+  return frame;
+}
+
+}  // namespace mstack::bench
