@@ -3,6 +3,7 @@
 
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,7 +14,7 @@ namespace mstack {
 namespace {
 
 bool is_bpffs(const std::string& directory) {
-  struct statfs status;
+  struct statfs status = {};
   return ::statfs(directory.c_str(), &status) == 0 && static_cast<std::uint32_t>(status.f_type) == BPF_FS_MAGIC;
 }
 
@@ -56,7 +57,7 @@ Expected<MapView> MapView::open(const std::string& pin_dir) {
   MapView view;
   view.pin_dir_ = pin_dir;
   // What bpf(2) answers for a path elsewhere is EACCES, which would send people after the wrong thing.
-  if (struct statfs status; ::statfs(pin_dir.c_str(), &status) == 0 && !is_bpffs(pin_dir))
+  if (::access(pin_dir.c_str(), F_OK) == 0 && !is_bpffs(pin_dir))
     return failure(EINVAL, pin_dir + " is not in a BPF file system; give the directory of mstackd with --pin-dir");
 
   // meta first: it says whether the others are to be understood.

@@ -98,7 +98,7 @@ Expected<Fd> open_pinned(const std::string& pin_dir, const Definition& definitio
 
 Expected<mstack_meta> read_meta(int meta_map) {
   const std::uint32_t key = 0;
-  mstack_meta meta;
+  mstack_meta meta = {};
   if (bpf_map_lookup_elem(meta_map, &key, &meta) < 0) return system_failure(errno, "cannot read map meta");
   if (meta.schema == 0) return failure(ENODATA, "map meta is not written yet");
   if (meta.schema != MSTACK_SCHEMA_VERSION)

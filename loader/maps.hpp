@@ -25,12 +25,12 @@
 namespace mstack::maps {
 
 struct Definition {
-  const char* name;
-  bpf_map_type type;
-  std::uint32_t key_size;
-  std::uint32_t value_size;
-  std::uint32_t max_entries;  // 0: as mstackd was told; meta.max_claims says it
-  std::uint32_t flags = 0;    // those that must be set
+  const char* name = nullptr;
+  bpf_map_type type = BPF_MAP_TYPE_UNSPEC;
+  std::uint32_t key_size = 0;
+  std::uint32_t value_size = 0;
+  std::uint32_t max_entries = 0;  // 0: as mstackd was told; meta.max_claims says it
+  std::uint32_t flags = 0;        // those that must be set
 };
 
 // bpf/lib/maps.h, in other words. mstackd compares with it what it takes over; the tools, what they read.
@@ -92,7 +92,7 @@ class Hash {
     });
   }
   [[nodiscard]] Expected<std::optional<Value>> find(const Key& key) const {
-    Value value;
+    Value value = {};
     if (bpf_map_lookup_elem(map_, &key, &value) == 0) return value;
     if (errno == ENOENT) return std::nullopt;
     return system_failure(errno, "cannot read a map entry");

@@ -30,13 +30,13 @@ Expected<std::vector<mstack_vport_stats>> queue_stats(const MapView& view, const
   return queues;
 }
 
-Expected<std::string> stats_of_vport(const MapView& view, const Options& options) {
+Expected<std::string> stats_of_vport(const MapView& view, std::uint32_t id, const Options& options) {
   const auto vports = view.vports();
   if (!vports) return std::unexpected(vports.error());
-  const auto vport = std::find_if(vports->begin(), vports->end(),
-                                  [&options](const VportEntry& entry) { return entry.id == *options.vport; });
+  const auto vport =
+      std::find_if(vports->begin(), vports->end(), [id](const VportEntry& entry) { return entry.id == id; });
   if (vport == vports->end())
-    return failure(ENOENT, fmt::format("there is no vport {}; `mstack vports` lists those there are", *options.vport));
+    return failure(ENOENT, fmt::format("there is no vport {}; `mstack vports` lists those there are", id));
   auto queues = queue_stats(view, vport->info);
   if (!queues) return std::unexpected(queues.error());
   return print(VportStatsReport{.vport = *vport, .queues = std::move(*queues)}, options);
@@ -104,7 +104,7 @@ Expected<std::string> claims(const Options& options) {
 Expected<std::string> stats(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
-  if (options.vport) return stats_of_vport(*view, options);
+  if (options.vport) return stats_of_vport(*view, *options.vport, options);
   const auto counters = view->counters();
   if (!counters) return std::unexpected(counters.error());
   return print(StatsReport{.counters = *counters}, options);

@@ -37,7 +37,7 @@ struct UplinksReport {
 
 struct VportsReport {
   struct Row {
-    VportEntry vport;
+    VportEntry vport = {};
     std::uint64_t claims = 0;
     mstack_vport_stats stats = {};  // of all its queues
   };

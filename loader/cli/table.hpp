@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mstack::cli {
@@ -12,10 +12,10 @@ namespace mstack::cli {
 class Table {
  public:
   struct Column {
-    const char* title;
+    const char* title = "";
     bool right = false;
   };
-  explicit Table(std::initializer_list<Column> columns) : columns_(columns) {}
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   void add(std::vector<std::string> row);  // as many cells as there are columns
   [[nodiscard]] std::string text() const;
 

@@ -39,7 +39,7 @@ std::string claim_state_text(std::uint32_t state) {
 
 std::string time_text(std::uint64_t nanoseconds_since_1970) {
   const auto seconds = static_cast<std::time_t>(nanoseconds_since_1970 / 1'000'000'000);
-  std::tm parts;
+  std::tm parts = {};
   if (!gmtime_r(&seconds, &parts)) return "?";
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
                      parts.tm_hour, parts.tm_min, parts.tm_sec);

@@ -26,7 +26,7 @@ Expected<std::string> ask(const Options& options, protocol::Type type, const cha
 
   auto client = Client::connect(options.run_dir);
   if (!client) return std::unexpected(client.error());
-  protocol::Reply reply;
+  protocol::Reply reply = {};
   if (auto answered = client->call(request, reply); !answered) return std::unexpected(answered.error());
   const std::string text = printable(protocol::text_of(reply));
   return fmt::format("{} {}{}{}\n", done, shown, text.empty() ? "" : ": ", text);

@@ -61,7 +61,8 @@ std::optional<mstack_address> parse_address(const nlmsghdr& message) {
   if (!local) return std::nullopt;
   // Until duplicate address detection has ended, and when it has found another host, the kernel takes no packets for
   // the address either; an optimistic address is the exception.
-  if ((flags & IFA_F_DADFAILED) || ((flags & IFA_F_TENTATIVE) && !(flags & IFA_F_OPTIMISTIC))) return std::nullopt;
+  const bool doubtful = (flags & (IFA_F_TENTATIVE | IFA_F_OPTIMISTIC)) == IFA_F_TENTATIVE;
+  if (doubtful || (flags & IFA_F_DADFAILED)) return std::nullopt;
   return address_of(header->ifa_family, local);
 }
 
@@ -90,9 +91,9 @@ RouteEvent link_event(const nlmsghdr& message) {
 
 bool is_claimable_address(const mstack_address& address) {
   const Bytes bytes = bytes_of(address);
-  if (is_mapped(bytes)) return bytes[12] != 127 && !(bytes[12] == 169 && bytes[13] == 254);
+  if (is_mapped(bytes)) return bytes[12] != 127 && (bytes[12] != 169 || bytes[13] != 254);
   constexpr Bytes loopback = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  return bytes != loopback && !(bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80);
+  return bytes != loopback && (bytes[0] != 0xfe || (bytes[1] & 0xc0) != 0x80);
 }
 
 Expected<std::vector<mstack_address>> local_addresses() {

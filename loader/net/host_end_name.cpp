@@ -26,7 +26,7 @@ std::string format_host_end(HostEndName name) {
 }
 
 std::optional<HostEndName> parse_host_end(std::string_view name) {
-  HostEndName parsed;
+  HostEndName parsed = {};
   if (!name.starts_with(prefix)) return std::nullopt;
   name.remove_prefix(prefix.size());
   if (!take_number(name, parsed.vport) || !name.starts_with('q')) return std::nullopt;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -80,7 +81,7 @@ class OwnedLink {
     std::swap(ifindex_, other.ifindex_);
     return *this;
   }
-  ~OwnedLink() { (void)remove(); }
+  ~OwnedLink() { std::ignore = remove(); }
 
   [[nodiscard]] std::uint32_t ifindex() const { return ifindex_; }
   [[nodiscard]] explicit operator bool() const { return ifindex_ != 0; }
@@ -114,7 +115,7 @@ Expected<OwnedLink> create_veth(Links& stack_side, Links& host_side, const VethO
 
 // The name of a vport queue's host end, "ms<vport>q<queue>", and back. It always fits in IFNAMSIZ.
 struct HostEndName {
-  std::uint32_t vport, queue;
+  std::uint32_t vport = 0, queue = 0;
   bool operator==(const HostEndName&) const = default;
 };
 std::string format_host_end(HostEndName name);

@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -25,11 +25,17 @@ mstack_tuple tuple_of(const char* address, std::uint16_t port, std::uint8_t prot
   return tuple;
 }
 
+template <std::size_t size>
+void set(char (&array)[size], std::string_view text) {
+  ASSERT_LT(text.size(), size);
+  std::ranges::copy(text, array);
+}
+
 std::vector<UplinkEntry> two_uplinks() {
   UplinkEntry native = {.ifindex = 2, .info = {}}, generic = {.ifindex = 9, .info = {}};
-  std::strcpy(native.info.name, "eth0");
+  set(native.info.name, "eth0");
   native.info.flags = MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_STAYS;
-  std::strcpy(generic.info.name, "wlan0");
+  set(generic.info.name, "wlan0");
   return {native, generic};
 }
 
@@ -41,7 +47,7 @@ VportEntry vport_of(std::uint32_t id, const char* command, std::uint16_t queues)
   entry.info.queues = queues;
   entry.info.umem_bytes = 8 << 20;
   entry.info.created_ns = 1'700'000'000'123'456'789;
-  std::strcpy(entry.info.comm, command);
+  set(entry.info.comm, command);
   return entry;
 }
 
@@ -59,7 +65,7 @@ TEST(Verdicts, EveryOneIsOfOneKind) {
 
 TEST(Verdicts, Totals) {
   maps::VerdictCounts counts = {};
-  for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = 1;
+  counts.fill(1);
   const Totals totals = totals_of(counts);
   EXPECT_EQ(1u, totals.received);
   EXPECT_EQ(3u, totals.sent);

@@ -136,7 +136,6 @@ TEST_F(Veth, GoesWithItsOwner) {
   {
     OwnedLink owner = must(create_veth(private_links(), links(), options(2, 1)));
     OwnedLink moved = std::move(owner);
-    EXPECT_FALSE(owner);
     EXPECT_EQ(1u, must(links().host_ends()).size());
   }
   EXPECT_TRUE(must(links().host_ends()).empty());
@@ -156,7 +155,7 @@ TEST_F(Veth, OffloadsAndSettings) {
   for (const std::uint32_t command : {ETHTOOL_GGRO, ETHTOOL_GTXCSUM}) {
     ethtool_value value = {.cmd = command, .data = 1};
     ifreq request = {};
-    std::strcpy(request.ifr_name, "ms1q0");
+    std::memcpy(request.ifr_name, "ms1q0", sizeof("ms1q0"));
     request.ifr_data = reinterpret_cast<char*>(&value);
     ASSERT_EQ(0, ioctl(socket.get(), SIOCETHTOOL, &request));
     EXPECT_EQ(0u, value.data);
@@ -191,7 +190,7 @@ TEST_F(Kernel, LocalAddresses) {
   std::vector<std::string> texts;
   for (const auto& address : must(local_addresses())) {
     char text[INET6_ADDRSTRLEN];
-    texts.push_back(inet_ntop(AF_INET6, &address, text, sizeof(text)));
+    texts.emplace_back(inet_ntop(AF_INET6, &address, text, sizeof(text)));
   }
   std::sort(texts.begin(), texts.end());
   EXPECT_EQ((std::vector<std::string>{"2001:db8::1", "2001:db8::5", "::ffff:192.0.2.1", "::ffff:198.51.100.1",
@@ -260,6 +259,7 @@ struct Socket {
 Socket bound(int family, int type, const char* address, std::uint16_t port, bool v6only = false) {
   Socket made;
   made.fd = Fd(::socket(family, type | SOCK_CLOEXEC, 0));
+  if (!made.fd) throw std::runtime_error("socket");
   const int on = 1, only = v6only;
   setsockopt(made.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   sockaddr_storage storage = {};
@@ -288,6 +288,7 @@ Socket bound(int family, int type, const char* address, std::uint16_t port, bool
 
 Fd connect_to(std::uint16_t port, int type) {
   Fd fd(::socket(AF_INET, type, 0));
+  if (!fd) throw std::runtime_error("socket");
   sockaddr_in to = {
       .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) < 0) throw std::runtime_error("connect");

@@ -15,11 +15,14 @@ namespace {
 using mstack::maps::Definition;
 
 TEST(MapDefinitions, AreThoseOfTheBpfObject) {
-  const std::unique_ptr<mstack_bpf, decltype(&mstack_bpf::destroy)> skeleton(mstack_bpf::open(), &mstack_bpf::destroy);
-  ASSERT_TRUE(skeleton);
+  std::size_t size = 0;
+  const void* elf = mstack_bpf::elf_bytes(&size);
+  const std::unique_ptr<bpf_object, decltype(&bpf_object__close)> object(bpf_object__open_mem(elf, size, nullptr),
+                                                                         &bpf_object__close);
+  ASSERT_TRUE(object);
   std::set<std::string> seen;
   const bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton->obj) {
+  bpf_object__for_each_map(map, object.get()) {
     if (bpf_map__is_internal(map)) continue;  // .rodata and the like
     const std::string name = bpf_map__name(map);
     const Definition* definition = mstack::maps::find_definition(name);

@@ -17,6 +17,7 @@
 #include <map>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 
 #include "map_view.hpp"
 #include "maps.hpp"
@@ -163,8 +164,8 @@ TEST_F(Maps, WalkSeesEachEntryOnceAlsoWhileOthersComeAndGo) {
   std::atomic<bool> stop = false;
   std::thread churn([&] {
     for (std::uint32_t i = 0; !stop; i = (i + 1) % moving) {
-      (void)claims.set(tuple_of(steady + i), {});
-      (void)claims.erase(tuple_of(steady + (i + moving / 2) % moving));
+      std::ignore = claims.set(tuple_of(steady + i), {});
+      std::ignore = claims.erase(tuple_of(steady + (i + moving / 2) % moving));
     }
   });
   for (int walks = 0; walks < 20; ++walks) {
