@@ -232,8 +232,14 @@ double median_of(const Result& result, Of of) {
   return median(std::move(values));
 }
 
+std::vector<double> costs(const Result& result) {
+  std::vector<double> values;
+  for (const Nanoseconds& round : result.rounds) values.push_back(round.uplink_rx - round.empty);
+  return values;
+}
+
 double over_empty(const Result& result) {
-  return median_of(result, [](const auto& round) { return round.uplink_rx - round.empty; });
+  return median(costs(result));
 }
 double ratio(const Result& result) {
   return median_of(result, [](const auto& round) { return round.uplink_rx / round.empty; });
@@ -251,13 +257,14 @@ std::string kernel() {
 
 void print_json(const std::vector<Result>& results, unsigned rounds, unsigned laps) {
   nlohmann::json out{
-      {"benchmark", "uplink_rx_cost"}, {"kernel", kernel()}, {"rounds", rounds}, {"packets", laps * kFlows}};
+      {"benchmark", "uplink_rx_cost"}, {"kernel", kernel()}, {"rounds", rounds}, {"packets_a_round", laps * kFlows}};
   for (const Result& result : results) {
     out["results"].push_back({{"family", result.loaded->ipv6() ? "IPv6" : "IPv4"},
                               {"traffic", result.kind->name},
                               {"claims", result.loaded->claims()},
-                              {"order", name_of(result.order)},
+                              {"packets", name_of(result.order)},
                               {"over_empty_ns", over_empty(result)},
+                              {"over_empty_ns_of_rounds", costs(result)},
                               {"ratio", ratio(result)},
                               {"empty_ns", median_of(result, [](const auto& round) { return round.empty; })},
                               {"uplink_rx_ns", median_of(result, [](const auto& round) { return round.uplink_rx; })}});
@@ -268,7 +275,7 @@ void print_json(const std::vector<Result>& results, unsigned rounds, unsigned la
 void print_table(const std::vector<Result>& results, unsigned rounds, unsigned laps) {
   fmt::print("uplink_rx over an empty XDP program, Linux {}: medians of {} rounds of {} packets\n\n", kernel(), rounds,
              laps * kFlows);
-  fmt::print("{:<6}{:<26}{:>8}  {:<8}{:>10}{:>8}\n", "", "traffic", "claims", "order", "ns over", "ratio");
+  fmt::print("{:<6}{:<26}{:>8}  {:<8}{:>10}{:>8}\n", "", "traffic", "claims", "packets", "ns over", "ratio");
   for (const Result& result : results) {
     fmt::print("{:<6}{:<26}{:>8}  {:<8}{:>10.1f}{:>8.2f}\n", result.loaded->ipv6() ? "IPv6" : "IPv4", result.kind->name,
                result.loaded->claims(), name_of(result.order), over_empty(result), ratio(result));
