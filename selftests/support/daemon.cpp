@@ -42,9 +42,7 @@ ProcessOptions process_options(const World& world, const DaemonOptions& options)
 }  // namespace
 
 std::vector<std::string> Daemon::command_line(const World& world, const DaemonOptions& options) {
-  const char* mstackd = std::getenv("MSTACKD");
-  if (mstackd == nullptr) throw std::runtime_error("MSTACKD must name the mstackd to test; ctest sets it");
-  std::vector<std::string> out{mstackd,          "--run-dir",   world.run_dir(), "--pin-dir",
+  std::vector<std::string> out{TESTED_MSTACKD,   "--run-dir",   world.run_dir(), "--pin-dir",
                                world.pin_dir(),  "--cgroup",    world.cgroup(),  "--xdp-mode",
                                options.xdp_mode, "--log-level", "debug"};
   if (options.attach) out.insert(out.end(), {"--uplink", uplink});

@@ -145,9 +145,7 @@ Completed World::command(std::vector<std::string> arguments, Identity who) const
   // A copy, since other users may not reach the build directory.
   const std::string copy = directory_ + "/mstack";
   if (!std::filesystem::exists(copy)) {
-    const char* mstack = std::getenv("MSTACK");
-    if (mstack == nullptr) throw std::runtime_error("MSTACK must name the mstack to test; ctest sets it");
-    std::filesystem::copy_file(mstack, copy);
+    std::filesystem::copy_file(TESTED_MSTACK, copy);
     check(::chmod(copy.c_str(), 0755), "chmod " + copy);
   }
   arguments.insert(arguments.begin(), copy);
