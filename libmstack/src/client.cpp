@@ -26,12 +26,12 @@ bool is_lost(int code) {
 
 Expected<Client> Client::connect(const std::string& run_dir) {
   const std::string path = socket_path(run_dir);
-  auto socket = unix_socket::connect(path);
+  auto socket = unix_socket::connect(path, default_patience);
   if (socket) return Client(std::move(*socket));
   const int code = socket.error().code;
   if (code == ENAMETOOLONG) return std::unexpected(socket.error());
   const char* advice = code == EACCES   ? "; mstackd lets only a group in, or the directory is closed to you"
-                       : code == EAGAIN ? "; it has more connections waiting than it can hold: try again"
+                       : code == EAGAIN ? "; it takes no more connections: try again later"
                                         : "; start mstackd, or set MSTACK_RUN_DIR";
   return failure(code, "no mstackd at " + path + ": " + error_text(code) + advice);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "unix_socket.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -66,13 +67,24 @@ Expected<Fd> accept(int listener) {
   return fd;
 }
 
-Expected<Fd> connect(const std::string& path) {
+Expected<Fd> connect(const std::string& path, std::chrono::milliseconds patience) {
   const auto address = address_of(path);
   if (!address) return std::unexpected(address.error());
-  Fd fd(::socket(AF_UNIX, socket_type, 0));
+  // Blocking until it is connected: a listener whose queue is full makes us wait, and poll() would not tell when it has
+  // room.
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd) return system_failure(errno, "cannot make a unix socket");
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) < 0)
-    return system_failure(errno, "cannot connect to " + path);
+  const auto wait = std::max(patience, std::chrono::milliseconds(1));  // 0 would be for ever
+  const timeval timeout = {.tv_sec = wait.count() / 1000, .tv_usec = wait.count() % 1000 * 1000};
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+    return system_failure(errno, "cannot bound the wait for " + path);
+  int connected;
+  do connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address));
+  while (connected < 0 && errno == EINTR);
+  if (connected < 0) return system_failure(errno, "cannot connect to " + path);
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0)
+    return system_failure(errno, "cannot make a unix socket non-blocking");
   return fd;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// SOCK_SEQPACKET unix sockets that carry descriptors. All sockets made here are close-on-exec and non-blocking; send()
-// and receive() never block, wait() does, and no longer than it was told.
+// SOCK_SEQPACKET unix sockets that carry descriptors. All sockets made here are close-on-exec and non-blocking; send(),
+// receive() and accept() never block; connect() and wait() do, no longer than they are told.
 #pragma once
 
 #include <chrono>
@@ -29,7 +29,8 @@ struct Received {
 // Removes a socket that is there already: the caller holds the lock which says that nobody listens on it.
 Expected<Fd> listen(const std::string& path, int backlog);
 Expected<Fd> accept(int listener);
-Expected<Fd> connect(const std::string& path);
+// Waits while the listener has no room for another connection. EAGAIN: it had none for that long.
+Expected<Fd> connect(const std::string& path, std::chrono::milliseconds patience = std::chrono::seconds(1));
 Expected<std::pair<Fd, Fd>> pair();
 
 // One message, whole or not at all. EAGAIN: the peer does not read.

@@ -140,9 +140,30 @@ TEST_F(UnixSocket, NeverBlocksOnAPeerThatDoesNotRead) {
 
 TEST(UnixSocketPath, MustFit) {
   for (const auto& path : {std::string(), std::string(108, 'x'), std::string(5000, 'x'), std::string("a\0b", 3)}) {
-    EXPECT_EQ(unix_socket::connect(path).error().code, ENAMETOOLONG);
+    EXPECT_EQ(unix_socket::connect(path, std::chrono::milliseconds(1)).error().code, ENAMETOOLONG);
     EXPECT_EQ(unix_socket::listen(path, 1).error().code, ENAMETOOLONG);
   }
+}
+
+TEST(UnixSocketPath, AFullListenerEndsTheWait) {
+  std::string directory = std::filesystem::temp_directory_path() / "mstack-test-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string path = directory + "/socket";
+  const auto listener = unix_socket::listen(path, 0);
+  ASSERT_TRUE(listener) << listener.error().what;
+  std::vector<Fd> connected;
+  int code = 0;
+  for (int i = 0; i < 16 && code == 0; ++i) {
+    auto fd = unix_socket::connect(path, std::chrono::milliseconds(1));
+    if (fd)
+      connected.push_back(std::move(*fd));
+    else
+      code = fd.error().code;
+  }
+  std::filesystem::remove_all(directory);
+  EXPECT_EQ(code, EAGAIN);
+  ASSERT_FALSE(connected.empty());
+  EXPECT_TRUE(::fcntl(connected.front().get(), F_GETFL) & O_NONBLOCK);
 }
 
 }  // namespace
