@@ -22,7 +22,7 @@ bool is_only_bound(const net::Holder& holder) {
 }
 
 std::unexpected<Error> refuse_listening() {
-  return failure(EOPNOTSUPP,
+  return failure(EINVAL,
                  "the socket listens: a claim takes its packets from the kernel, so claim one that is only "
                  "bound");
 }
@@ -34,8 +34,10 @@ std::unexpected<Error> refuse_connected() {
 Expected<void> check_kind(const SocketFacts& facts) {
   const bool tcp = facts.type == SOCK_STREAM && facts.protocol == IPPROTO_TCP;
   const bool udp = facts.type == SOCK_DGRAM && facts.protocol == IPPROTO_UDP;
-  if ((facts.domain == AF_INET || facts.domain == AF_INET6) && (tcp || udp)) return {};
-  return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+  if (facts.domain != AF_INET && facts.domain != AF_INET6)
+    return failure(EAFNOSUPPORT, "only sockets of IPv4 or IPv6 can own a claim: pass one of those");
+  if (!tcp && !udp) return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets can own a claim: pass one of those");
+  return {};
 }
 
 }  // namespace
@@ -77,8 +79,8 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
   // cookie 0 is of a bind that was refused.
   if (!facts.record || facts.record->cookie == 0)
     return failure(ENOKEY,
-                   "the socket is not bound, or was bound before mstackd ran or outside its cgroup: bind a new "
-                   "one now");
+                   "the socket is not bound, or was bound before mstackd ran or outside its cgroup: bind it "
+                   "again now that mstackd runs");
   const mstack_socket& record = *facts.record;
   // sock_bind wrote all of these itself; a clone of the socket, such as accept() makes, would not match.
   if (record.cookie != facts.cookie || record.netns_cookie != netns_cookie || record.tuple.port == 0 ||
@@ -110,12 +112,12 @@ Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, st
   if (own == holders.end()) {
     // The record outlives the port of a socket that was disconnected, or bound to port 0 and reset: not a holder.
     const bool hidden = record.tuple.protocol == IPPROTO_TCP && !bound_tcp_is_seen;
-    if (!hidden) return failure(ECONNABORTED, "the socket no longer holds its port: bind a new one");
+    if (!hidden) return failure(ESTALE, "the socket no longer holds its port: bind a new one");
   } else {
     if (own->state == listening) return refuse_listening();
     if (!is_only_bound(*own)) return refuse_connected();
     if (!is_same(own->tuple, record.tuple))
-      return failure(ECONNABORTED, "the socket is no longer bound to the address it was: bind a new one");
+      return failure(ESTALE, "the socket is no longer bound to the address it was: bind a new one");
   }
 
   const bool shared = std::ranges::any_of(holders, [&](const net::Holder& holder) {

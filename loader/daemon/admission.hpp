@@ -42,12 +42,12 @@ struct Tuples {
 
 using IsLocal = std::function<bool(const mstack_address&)>;
 
-// ESOCKTNOSUPPORT, EOPNOTSUPP (listening), ENOKEY (no record), EXDEV (another namespace), EADDRNOTAVAIL.
+// EAFNOSUPPORT, ESOCKTNOSUPPORT, EINVAL (listening), ENOKEY (no record), EXDEV (another namespace), EADDRNOTAVAIL.
 Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const IsLocal& is_local);
 
-// `holders` are all sockets that have the tuple's port, its protocol, whatever their family; `bound_tcp_is_seen` is
-// whether TCP sockets that are only bound are among them. EISCONN, EOPNOTSUPP, ECONNABORTED (no longer bound to what it
-// was), EADDRINUSE (another holder).
+// `holders` are all sockets that have the tuple's port, of its protocol and of either family; `bound_tcp_is_seen` is
+// whether TCP sockets that are only bound are among them. EISCONN, EINVAL (listening), ESTALE (it lost the port that it
+// was bound to), ECONNABORTED (bound anew meanwhile), EADDRINUSE (another holder).
 Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, std::span<const net::Holder> holders,
                            bool bound_tcp_is_seen);
 

@@ -25,6 +25,8 @@ class ClaimStore {
   Expected<void> activate(const mstack_tuple& tuple, mstack_claim claim) const;
   // False: it was gone already.
   Expected<bool> erase(const mstack_tuple& tuple, const mstack_claim& claim) const;
+  // One of an mstackd that is no more, which may or may not be counted: correct_counts() must follow.
+  Expected<bool> erase_uncounted(const mstack_tuple& tuple) const { return claims_.erase(tuple); }
   [[nodiscard]] Expected<std::optional<mstack_claim>> find(const mstack_tuple& tuple) const {
     return claims_.find(tuple);
   }

@@ -31,7 +31,7 @@ Expected<SocketFacts> read_facts(int socket, int sockets_map) {
   if (!domain) {
     if (domain.error().code == ENOTSOCK || domain.error().code == EBADF)
       return failure(ENOTSOCK, "the descriptor is not a socket: pass one that is bound to the address and port");
-    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+    return system_failure(domain.error().code, "cannot look at the descriptor");
   }
   const auto type = get_option<int>(socket, SOL_SOCKET, SO_TYPE);
   const auto protocol = get_option<int>(socket, SOL_SOCKET, SO_PROTOCOL);
@@ -39,7 +39,7 @@ Expected<SocketFacts> read_facts(int socket, int sockets_map) {
   const auto cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_COOKIE);
   const auto netns_cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_NETNS_COOKIE);
   if (!type || !protocol || !listening || !cookie || !netns_cookie)
-    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets of IPv4 or IPv6 can own a claim");
+    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets can own a claim: pass one of those");
 
   SocketFacts facts = {.domain = *domain,
                        .type = *type,

@@ -15,6 +15,7 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   std::uint64_t max_umem_mb = options.quota.umem_bytes >> 20;
 
   CLI::App app("mstackd: user-level network stacks beside the kernel's, isolated by who owns which port", "mstackd");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_version_flag("--version", "mstackd " MSTACK_VERSION);
   app.add_option("--uplink", options.uplinks, "Attach to this interface; may be repeated")
       ->type_name("IF")

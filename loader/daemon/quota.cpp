@@ -17,10 +17,9 @@ Expected<void> Ledger::check_vport(std::uint32_t uid, std::uint64_t umem_bytes) 
                                        "--max-vports",
                                        uid, use.vports));
   if (quota_.umem_bytes != 0 && (use.umem_bytes > quota_.umem_bytes || umem_bytes > quota_.umem_bytes - use.umem_bytes))
-    return failure(EDQUOT,
-                   fmt::format("{} MiB of packet memory more would take user {} beyond the limit of {} MiB: ask "
-                               "for fewer frames, or raise mstackd's --max-umem-mb",
-                               (umem_bytes + (1 << 20) - 1) >> 20, uid, quota_.umem_bytes >> 20));
+    return failure(EDQUOT, fmt::format("{} MiB of UMEM more would take user {} beyond the limit of {} MiB: ask "
+                                       "for fewer frames, or raise mstackd's --max-umem-mb",
+                                       (umem_bytes + (1 << 20) - 1) >> 20, uid, quota_.umem_bytes >> 20));
   return {};
 }
 

@@ -59,12 +59,8 @@ Expected<void> Vports::take_over() {
 }
 
 Expected<void> Vports::remove(const Plan& plan) const {
-  for (const mstack_tuple& tuple : plan.claims) {
-    const auto claim = host_.claims.find(tuple);
-    if (!claim) return std::unexpected(claim.error());
-    if (*claim)
-      if (auto erased = host_.claims.erase(tuple, **claim); !erased) return std::unexpected(erased.error());
-  }
+  for (const mstack_tuple& tuple : plan.claims)
+    if (auto erased = host_.claims.erase_uncounted(tuple); !erased) return std::unexpected(erased.error());
   using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;
   for (const std::uint32_t slot : plan.slots) {
     (void)DeviceMap(datapath_->map("vport_devs")).erase(slot);
