@@ -175,7 +175,7 @@ Service::Answer ClientService::change_uplink(const Peer& peer, const protocol::U
   if (size == 0 || size == request.name.size()) return refuse(request.header, EINVAL, "that is no interface's name");
   if (request.mode > protocol::XdpMode::generic) return refuse(request.header, EINVAL, "that is no mode of XDP");
   const std::string name(request.name.data(), size);
-  const auto done = attach ? uplinks_->attach(name, request.mode, true) : uplinks_->detach(name);
+  const auto done = attach ? uplinks_->attach(name, request.mode) : uplinks_->detach(name);
   return done ? answer(reply_to(request.header)) : refuse(request.header, done.error());
 }
 

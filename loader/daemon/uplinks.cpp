@@ -102,31 +102,40 @@ Expected<void> Uplinks::take_over_one(std::uint32_t ifindex, const std::string& 
   return {};
 }
 
-Expected<void> Uplinks::attach(const std::string& name, XdpMode mode, bool stays) {
-  const auto link = links_->find(name);
-  if (!link) {
-    if (link.error().code == ENODEV)
-      return failure(ENODEV, "there is no interface " + name + ": `ip link` shows those that there are");
-    return std::unexpected(link.error());
-  }
-  if (uplinks_.contains(link->ifindex)) return keep_or_reattach(*link, mode, stays);
-  return attach_new(*link, mode, stays ? MSTACK_UPLINK_STAYS : 0);
+Expected<net::Link> Uplinks::find_interface(const std::string& name) {
+  auto link = links_->find(name);
+  if (!link && link.error().code == ENODEV)
+    return failure(ENODEV, "there is no interface " + name + ": `ip link` shows those that there are");
+  return link;
 }
 
-Expected<void> Uplinks::keep_or_reattach(const net::Link& link, XdpMode mode, bool stays) {
+Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode) {
+  const auto link = find_interface(name);
+  if (!link) return std::unexpected(link.error());
+  return uplinks_.contains(link->ifindex) ? keep(*link, mode) : attach_new(*link, mode, 0);
+}
+
+Expected<void> Uplinks::attach(const std::string& name, XdpMode mode) {
+  const auto link = find_interface(name);
+  if (!link) return std::unexpected(link.error());
+  if (uplinks_.contains(link->ifindex))
+    return failure(EEXIST,
+                   "MultiStack is attached to " + name + " already: detach it first, to attach it in another way");
+  return attach_new(*link, mode, MSTACK_UPLINK_STAYS);
+}
+
+Expected<void> Uplinks::keep(const net::Link& link, XdpMode mode) {
   Uplink& uplink = uplinks_.at(link.ifindex);
   const bool native = uplink.info.flags & MSTACK_UPLINK_NATIVE;
-  const bool other_mode = (mode == XdpMode::native && !native) || (mode == XdpMode::generic && native);
-  const std::uint32_t flags = stays ? MSTACK_UPLINK_STAYS : 0;
-  if (other_mode) {
+  if ((mode == XdpMode::native && !native) || (mode == XdpMode::generic && native)) {
     // The kernel has no way from one mode to the other but through none.
     log::info("{} leaves {} XDP", link.name, mode_name(uplink.info.flags));
     forget(link.ifindex);
     const auto now = links_->find(link.ifindex);
     if (!now) return std::unexpected(now.error());
-    return attach_new(*now, mode, flags);
+    return attach_new(*now, mode, 0);
   }
-  uplink.info.flags = (uplink.info.flags & ~std::uint32_t{MSTACK_UPLINK_STAYS}) | flags;
+  uplink.info.flags &= ~std::uint32_t{MSTACK_UPLINK_STAYS};
   return publish(link.ifindex, uplink);
 }
 

@@ -25,9 +25,12 @@ class Uplinks {
 
   // Those of an earlier mstackd get our program with no gap. Those whose device is gone are forgotten.
   Expected<void> take_over();
-  // `stays`: also when mstackd ends. Of one that is attached already, this decides anew about that and the mode.
-  // ENODEV, EBUSY (another's program is there, named), EOPNOTSUPP (not Ethernet, or the mode is not to be had).
-  Expected<void> attach(const std::string& name, protocol::XdpMode mode, bool stays);
+  // At the start, for as long as this mstackd runs. One that is attached already is kept, and this now decides about
+  // its mode and its end.
+  Expected<void> attach_temporarily(const std::string& name, protocol::XdpMode mode);
+  // On request; it stays when mstackd ends. EEXIST: it is attached already. Of both: ENODEV, EBUSY (another's program
+  // is there, named), EOPNOTSUPP (not Ethernet), or why the driver does not have the mode.
+  Expected<void> attach(const std::string& name, protocol::XdpMode mode);
   Expected<void> detach(const std::string& name);
   // All but those that stay.
   void detach_temporary();
@@ -47,7 +50,8 @@ class Uplinks {
     LinkPin pin;
   };
   Expected<void> attach_new(const net::Link& link, protocol::XdpMode mode, std::uint32_t flags);
-  Expected<void> keep_or_reattach(const net::Link& link, protocol::XdpMode mode, bool stays);
+  Expected<net::Link> find_interface(const std::string& name);
+  Expected<void> keep(const net::Link& link, protocol::XdpMode mode);
   Expected<void> take_over_one(std::uint32_t ifindex, const std::string& path);
   Expected<void> publish(std::uint32_t ifindex, Uplink& uplink);
   void forget(std::uint32_t ifindex);
