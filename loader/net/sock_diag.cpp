@@ -50,9 +50,10 @@ std::vector<PortRange> ranges_of(std::span<const std::uint16_t> sorted) {
 //   source port >= first?  no: next range       8 bytes
 //   source port <= last?   no: next range       8 bytes
 //   jump to the end (accept)                    4 bytes, left out of the last
-std::vector<inet_diag_bc_op> filter_of(std::span<const PortRange> ranges) {
+using Filter = std::vector<inet_diag_bc_op>;
+Filter filter_of(std::span<const PortRange> ranges) {
   constexpr std::uint16_t op = sizeof(inet_diag_bc_op);
-  std::vector<inet_diag_bc_op> code;
+  Filter code;
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     const bool last = i + 1 == ranges.size();
     const std::uint16_t after =
@@ -69,7 +70,8 @@ std::vector<inet_diag_bc_op> filter_of(std::span<const PortRange> ranges) {
 }
 
 std::optional<Holder> parse_holder(const nlmsghdr& message, std::uint8_t protocol) {
-  if (message.nlmsg_type != SOCK_DIAG_BY_FAMILY || message.nlmsg_len < mnl_nlmsg_size(sizeof(inet_diag_msg)))
+  if ((message.nlmsg_type != SOCK_DIAG_BY_FAMILY && message.nlmsg_type != TCPDIAG_GETSOCK) ||
+      message.nlmsg_len < mnl_nlmsg_size(sizeof(inet_diag_msg)))
     return std::nullopt;
   const auto* found = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(&message));
   Holder holder;
@@ -91,19 +93,47 @@ std::optional<Holder> parse_holder(const nlmsghdr& message, std::uint8_t protoco
   return holder;
 }
 
-Expected<void> dump(Netlink& netlink, std::uint8_t family, std::uint8_t protocol, std::uint32_t states,
-                    std::span<const inet_diag_bc_op> filter, std::vector<Holder>& holders) {
-  Request request(SOCK_DIAG_BY_FAMILY, 0, sizeof(inet_diag_req_v2));
-  auto& header = request.header<inet_diag_req_v2>();
-  header.sdiag_family = family;
-  header.sdiag_protocol = protocol;
-  header.idiag_states = states;
-  mnl_attr_put(request.message(), INET_DIAG_REQ_BYTECODE, filter.size_bytes(), filter.data());
+Expected<void> dump(Netlink& netlink, Request& request, std::uint8_t protocol, const Filter& filter,
+                    std::vector<Holder>& holders) {
+  mnl_attr_put(request.message(), INET_DIAG_REQ_BYTECODE, filter.size() * sizeof(filter[0]), filter.data());
   const char* attempted = protocol == IPPROTO_TCP ? "cannot see who else holds a TCP port (kernel module tcp_diag)"
                                                   : "cannot see who else holds a UDP port (kernel module udp_diag)";
   return netlink.dump(request, attempted, [&](const nlmsghdr& message) {
     if (auto holder = parse_holder(message, protocol)) holders.push_back(*holder);
   });
+}
+
+// Both families in one walk of the kernel's tables, which only the first form of the request can ask for.
+Expected<void> dump_tcp(Netlink& netlink, std::uint32_t states, const Filter& filter, std::vector<Holder>& holders) {
+  Request request(TCPDIAG_GETSOCK, 0, sizeof(inet_diag_req));
+  auto& header = request.header<inet_diag_req>();
+  header.idiag_family = AF_INET;  // looked at, but not heeded
+  header.idiag_states = states;
+  return dump(netlink, request, IPPROTO_TCP, filter, holders);
+}
+
+Expected<void> dump_udp(Netlink& netlink, std::uint8_t family, const Filter& filter, std::vector<Holder>& holders) {
+  Request request(SOCK_DIAG_BY_FAMILY, 0, sizeof(inet_diag_req_v2));
+  auto& header = request.header<inet_diag_req_v2>();
+  header.sdiag_family = family;
+  header.sdiag_protocol = IPPROTO_UDP;
+  header.idiag_states = all_but_time_wait;
+  return dump(netlink, request, IPPROTO_UDP, filter, holders);
+}
+
+// One dump walks the listeners, then what is only bound, then what is connected. Those that listen or are only bound
+// are asked for before and after as well, which costs little: a socket cannot go past the walk the other way.
+Expected<void> dump_all_tcp(Netlink& netlink, const Filter& filter, std::vector<Holder>& holders) {
+  constexpr std::uint32_t waiting = bound_only | state_bit(TCP_LISTEN);
+  for (const std::uint32_t states : {waiting, all_but_time_wait, waiting})
+    if (auto dumped = dump_tcp(netlink, states, filter, holders); !dumped) return dumped;
+  return {};
+}
+
+Expected<void> dump_all_udp(Netlink& netlink, const Filter& filter, std::vector<Holder>& holders) {
+  for (const std::uint8_t family : {AF_INET, AF_INET6})
+    if (auto dumped = dump_udp(netlink, family, filter, holders); !dumped) return dumped;
+  return {};
 }
 
 auto order(const Holder& holder) {
@@ -122,14 +152,9 @@ Expected<std::vector<Holder>> holders(std::uint8_t protocol, std::span<const std
   auto netlink = Netlink::open(NETLINK_SOCK_DIAG);
   if (!netlink) return std::unexpected(netlink.error());
   std::vector<Holder> found;
-  // One dump of TCP walks its listeners, then what is only bound, then what is connected. Asked for what is only bound
-  // before and after as well, so that a socket cannot go past it the other way.
-  const auto passes = protocol == IPPROTO_TCP ? std::vector<std::uint32_t>{bound_only, all_but_time_wait, bound_only}
-                                              : std::vector<std::uint32_t>{all_but_time_wait};
-  for (const std::uint32_t states : passes)
-    for (const std::uint8_t family : {AF_INET, AF_INET6})
-      if (auto dumped = dump(*netlink, family, protocol, states, filter, found); !dumped)
-        return std::unexpected(dumped.error());
+  const auto dumped =
+      protocol == IPPROTO_TCP ? dump_all_tcp(*netlink, filter, found) : dump_all_udp(*netlink, filter, found);
+  if (!dumped) return std::unexpected(dumped.error());
 
   std::erase_if(found, [&sorted](const Holder& holder) {
     return !std::binary_search(sorted.begin(), sorted.end(), ntohs(holder.tuple.port));

@@ -24,9 +24,13 @@ struct Holder {
 };
 
 // Every socket of the calling thread's network namespace that holds one of the ports (host order) of the protocol,
-// IPPROTO_TCP or IPPROTO_UDP, in either family and whatever state but TIME_WAIT; in order of their ports. A socket
-// that changes its state while this looks is seen all the same. A kernel that cannot tell (no tcp_diag or udp_diag
-// module) is an error, never an empty answer.
+// IPPROTO_TCP or IPPROTO_UDP, in either family and whatever state but TIME_WAIT; in order of their ports. A kernel that
+// cannot tell (no tcp_diag or udp_diag module) is an error, never an empty answer.
+//
+// A socket that goes from bound to listening while this looks, or back, is seen all the same. For an instant in between
+// it is in none of the kernel's tables: one whose thread is preempted right there is missed (a thread that does nothing
+// but go to and fro, in about one look in 200). It was bound before its tuple was claimed, with SO_REUSEADDR on both
+// sides, and receives nothing of the claim.
 //
 // A TCP socket that is bound but neither listens nor is connected is seen on 6.8 and later: sees_bound_tcp().
 Expected<std::vector<Holder>> holders(std::uint8_t protocol, std::span<const std::uint16_t> ports);
