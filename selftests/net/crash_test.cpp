@@ -209,7 +209,7 @@ TEST_F(Crash, AnotherSchemaVersionIsRefusedWithWhatToDo) {
 
 TEST_F(Crash, AMapOfAnotherShapeIsRefused) {
   crash();
-  const std::string pin = world().pin_dir() + "/claims", aside = world().pin_dir() + "/claims.aside";
+  const std::string pin = world().pin_dir() + "/claims", aside = world().pin_dir() + "/claims_aside";
   struct Shape {
     const char* what;
     bpf_map_type type;

@@ -16,7 +16,7 @@ const Endpoint of_alice{host4, 7000}, of_bob{host4, 7001}, remote{wire4, 4000};
 class Isolation : public NetTest {};
 
 TEST_F(Isolation, NeitherSeesTheOthersPackets) {
-  Stack first(world(), alice), second(world(), bob);
+  Stack first(world(), alice, {.frames = 4096}), second(world(), bob, {.frames = 4096});  // room for all of them
   const Claim one = first.claim(IPPROTO_UDP, of_alice), two = second.claim(IPPROTO_UDP, of_bob);
   // The same port number of the other protocol is the other user's.
   const Claim three = second.claim(IPPROTO_TCP, of_alice);

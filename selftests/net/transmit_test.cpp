@@ -50,7 +50,7 @@ TEST_P(Transmit, OnLinkToAnUnknownNeighbourWhichTheKernelResolves) {
   ASSERT_TRUE(first) << "the first packet was not sent when the neighbour was known";
   EXPECT_EQ(first->payload, "first");
   EXPECT_EQ(first->from, service());
-  EXPECT_GT(capture->count(resolution), 0U);
+  EXPECT_TRUE(capture->wait(resolution));
   // From now on it is known.
   constexpr int more = 50;
   for (int i = 0; i < more; ++i) {
