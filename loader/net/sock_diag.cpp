@@ -122,10 +122,11 @@ Expected<void> dump_udp(Netlink& netlink, std::uint8_t family, const Filter& fil
 }
 
 // One dump walks the listeners, then what is only bound, then what is connected. Those that listen or are only bound
-// are asked for before and after as well, which costs little: a socket cannot go past the walk the other way.
+// are asked for before and after as well: a socket cannot go past the walk the other way, and one that goes to and fro,
+// and is in neither table in between, must be there each time.
 Expected<void> dump_all_tcp(Netlink& netlink, const Filter& filter, std::vector<Holder>& holders) {
   constexpr std::uint32_t waiting = bound_only | state_bit(TCP_LISTEN);
-  for (const std::uint32_t states : {waiting, all_but_time_wait, waiting})
+  for (const std::uint32_t states : {waiting, all_but_time_wait, waiting, waiting, waiting})
     if (auto dumped = dump_tcp(netlink, states, filter, holders); !dumped) return dumped;
   return {};
 }
