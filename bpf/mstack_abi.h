@@ -52,12 +52,24 @@ struct mstack_claim {
 	__u32 state;  /* enum mstack_claim_state */
 };
 
-/* sockets: socket storage that sock_bind writes and nobody else. It says what the owner is bound to. */
+/* sockets: socket storage that the hooks of sock_life write and nobody else. It says what the owner is bound to. */
 struct mstack_socket {
 	struct mstack_tuple tuple; /* as bound: 0.0.0.0 is ::ffff:0.0.0.0, a dual-stack :: is :: */
 	__u32 uid;
 	__u64 netns_cookie;
-	__u64 cookie;
+	__u64 cookie; /* 0: the record of nothing, `unfit` may say why */
+	__u32 unfit;  /* enum mstack_socket_unfit: why it can own no claim, for good */
+	__u32 zero;
+};
+
+/*
+ * An owner must hold its port for as long as its claim lives: connect() and sendto() on a socket that was never bound
+ * take any port that the kernel thinks is free, and no hook sees that. These are the sockets that would let go of it.
+ */
+enum mstack_socket_unfit {
+	MSTACK_SOCKET_PICKED_PORT = 1 << 0, /* bound to port 0: connect(AF_UNSPEC) gives the port back */
+	MSTACK_SOCKET_CONNECTED = 1 << 1,   /* of 0.0.0.0 and :: it then holds one address */
+	MSTACK_SOCKET_ON_DEVICE = 1 << 2,   /* SO_BINDTODEVICE: it holds the port on that device alone */
 };
 
 /* host_ends: ifindex of a host end > whose frames vport_tx is looking at */
@@ -215,9 +227,10 @@ MSTACK_STATIC_ASSERT(sizeof(struct mstack_claim) == 24, "mstack_claim");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, vport) == 8, "mstack_claim.vport");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, slot) == 16, "mstack_claim.slot");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_claim, state) == 20, "mstack_claim.state");
-MSTACK_STATIC_ASSERT(sizeof(struct mstack_socket) == 40, "mstack_socket");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_socket) == 48, "mstack_socket");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_socket, uid) == 20, "mstack_socket.uid");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_socket, cookie) == 32, "mstack_socket.cookie");
+MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_socket, unfit) == 40, "mstack_socket.unfit");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_host_end) == 8, "mstack_host_end");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport) == 56, "mstack_vport");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, uid) == 24, "mstack_vport.uid");

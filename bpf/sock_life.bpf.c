@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A claim lives as long as its owner's bind(). post_bind writes down who bound what and refuses a bind that would
- * share a claimed tuple; sock_release, at the last close, takes the claim away. No daemon has a part in either.
+ * share a claimed tuple; sock_release, at the last close, takes the claim away. sock_port, sock_connect and sock_option
+ * see to it that no owner lets go of its port before that. No daemon has a part in any of it.
  */
 #include <linux/errno.h>
 
@@ -12,9 +13,10 @@
 
 const volatile __u64 netns_cookie; /* of the uplinks' network namespace; other namespaces have other ports */
 
-/* What the context of a cgroup socket program is underneath; `bpf_sock` does not show IPV6_V6ONLY. */
+/* What the context of a cgroup socket program is underneath; `bpf_sock` does not show these to post_bind. */
 struct sock_common___mstack {
 	unsigned char skc_ipv6only : 1;
+	int skc_bound_dev_if;
 } __attribute__((preserve_access_index));
 
 struct sock___mstack {
@@ -142,14 +144,20 @@ static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socke
 {
 	struct mstack_socket *record = bpf_sk_storage_get(&sockets, ctx, NULL, 0);
 	bool refused = overlaps_claim(socket, v6only);
-	struct mstack_socket before = {};
+	struct mstack_socket before = {}, after = *socket;
+	struct sock___mstack *sk = (void *)ctx;
 
 	if (record)
 		before = *record;
+	if (BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if))
+		after.unfit = MSTACK_SOCKET_ON_DEVICE;
+	after.unfit |= before.unfit;
+	if (refused || after.unfit)
+		after = (struct mstack_socket){.unfit = after.unfit}; /* of cookie 0: the record of nothing */
 	if (record)
-		*record = refused ? (struct mstack_socket){} : *socket; /* of cookie 0: the record of nothing */
+		*record = after;
 	else if (!refused)
-		bpf_sk_storage_get(&sockets, ctx, (void *)socket, BPF_SK_STORAGE_GET_F_CREATE);
+		bpf_sk_storage_get(&sockets, ctx, &after, BPF_SK_STORAGE_GET_F_CREATE);
 	/*
 	 * A socket that was bound before has lost that tuple, and its claim goes with it. First the new record, then
 	 * the claim: mstackd, which inserts first and then reads the record, cannot miss both.
@@ -205,6 +213,77 @@ int sock_bind6(struct bpf_sock *ctx)
 	socket.tuple.addr[2] = ctx->src_ip6[2];
 	socket.tuple.addr[3] = ctx->src_ip6[3];
 	return bound(ctx, &socket, BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+}
+
+/*
+ * Before bind(): is the kernel to pick the port? It then locks the port to the socket less than one that was asked for,
+ * and connect(AF_UNSPEC), which runs no hook, gives it back. The mark is for good, so that a second thread's bind() of
+ * the same socket cannot take it off again; all hooks here run under the socket's lock.
+ */
+static __always_inline int mark_picked_port(struct bpf_sock_addr *ctx)
+{
+	struct mstack_socket *record;
+
+	if (ctx->user_port || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP) ||
+	    bpf_get_netns_cookie(ctx) != netns_cookie)
+		return 1;
+	record = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!record)
+		return 0; /* no memory: better no bind than one without the mark */
+	record->unfit |= MSTACK_SOCKET_PICKED_PORT;
+	return 1;
+}
+
+SEC("cgroup/bind4")
+int sock_port4(struct bpf_sock_addr *ctx)
+{
+	return mark_picked_port(ctx);
+}
+
+SEC("cgroup/bind6")
+int sock_port6(struct bpf_sock_addr *ctx)
+{
+	return mark_picked_port(ctx);
+}
+
+/* An owner that is about to hold less than it claimed has its claims no more, and can have none again. */
+static __always_inline void make_unfit(struct mstack_socket *record, enum mstack_socket_unfit why)
+{
+	struct mstack_socket before;
+
+	if (!record || !record->cookie)
+		return;
+	before = *record;
+	*record = (struct mstack_socket){.unfit = before.unfit | why};
+	drop_claims(&before);
+}
+
+SEC("cgroup/connect4")
+int sock_connect4(struct bpf_sock_addr *ctx)
+{
+	make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_CONNECTED);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int sock_connect6(struct bpf_sock_addr *ctx)
+{
+	make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_CONNECTED);
+	return 1;
+}
+
+#define SOL_SOCKET	 1
+#define SO_BINDTODEVICE	 25
+#define SO_BINDTOIFINDEX 62
+
+SEC("cgroup/setsockopt")
+int sock_option(struct bpf_sockopt *ctx)
+{
+	if (ctx->level == SOL_SOCKET && (ctx->optname == SO_BINDTODEVICE || ctx->optname == SO_BINDTOIFINDEX) &&
+	    ctx->sk)
+		make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_ON_DEVICE);
+	ctx->optlen = 0; /* the option's value is none of ours: the kernel takes the caller's own, of whatever size */
+	return 1;
 }
 
 SEC("cgroup/sock_release")

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
@@ -86,7 +87,7 @@ Expected<std::vector<std::unique_ptr<Queue>>> make_queues(const protocol::OpenVp
   return queues;
 }
 
-Expected<Fd> bound_socket(const Tuple& tuple, const ClaimOptions& options) {
+Expected<Fd> bind_socket(const Tuple& tuple, const ClaimOptions& options) {
   const bool ipv4 = tuple.address.is_ipv4();
   const int type = tuple.protocol == Protocol::udp ? SOCK_DGRAM : SOCK_STREAM;
   Fd fd(::socket(ipv4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -115,6 +116,27 @@ Expected<Fd> bound_socket(const Tuple& tuple, const ClaimOptions& options) {
   if (::bind(fd.get(), &address.any, size) < 0)
     return system_failure(errno, "cannot bind " + std::string(to_string(tuple.protocol)) + " " + tuple.to_string());
   return fd;
+}
+
+// A port that bind() itself picked is less firmly the socket's than one it asked for, and mstackd takes no such socket:
+// so port 0 is a question, and its answer is asked for by a second socket.
+Expected<Fd> bound_socket(Tuple tuple, const ClaimOptions& options) {
+  constexpr int most_tries = 64;  // another process may be given the port in between
+  if (tuple.port != 0) return bind_socket(tuple, options);
+  for (int tries = 1;; ++tries) {
+    {
+      const auto question = bind_socket({.address = tuple.address, .port = 0, .protocol = tuple.protocol}, options);
+      if (!question) return std::unexpected(question.error());
+      sockaddr_in6 answer = {};  // whose port is where sockaddr_in's is
+      static_assert(offsetof(sockaddr_in6, sin6_port) == offsetof(sockaddr_in, sin_port));
+      socklen_t size = sizeof(answer);
+      if (::getsockname(question->get(), reinterpret_cast<sockaddr*>(&answer), &size) < 0)
+        return system_failure(errno, "cannot read a socket's port");
+      tuple.port = ntohs(answer.sin6_port);
+    }
+    auto fd = bind_socket(tuple, options);
+    if (fd || fd.error().code != EADDRINUSE || tries == most_tries) return fd;
+  }
 }
 
 }  // namespace

@@ -27,6 +27,18 @@ std::unexpected<Error> refuse_listening() {
                  "bound");
 }
 
+// Sockets that would let go of their port while a claim stands on it, for the kernel to give it to another.
+std::unexpected<Error> refuse_unfit(std::uint32_t unfit) {
+  if (unfit & MSTACK_SOCKET_PICKED_PORT)
+    return failure(EOPNOTSUPP,
+                   "the socket was bound to port 0, and can lose the port that the kernel picked: bind a new "
+                   "one to a port by its number");
+  if (unfit & MSTACK_SOCKET_CONNECTED)
+    return failure(EISCONN, "the socket is or was connected: bind a new one and claim that");
+  return failure(EOPNOTSUPP,
+                 "the socket is bound to a device (SO_BINDTODEVICE), and a claim is of all: bind a new one");
+}
+
 std::unexpected<Error> refuse_connected() {
   return failure(EISCONN, "the socket is connected: claim one that is only bound");
 }
@@ -75,6 +87,7 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
   // Ports of another namespace are other ports.
   if (facts.netns_cookie != netns_cookie)
     return failure(EXDEV, "the socket is of another network namespace than mstackd's uplinks");
+  if (facts.record && facts.record->unfit) return refuse_unfit(facts.record->unfit);
   // No record: never bound, or bound where the hooks are not, so that its release would not be seen either. A record of
   // cookie 0 is of a bind that was refused.
   if (!facts.record || facts.record->cookie == 0)

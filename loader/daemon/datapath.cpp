@@ -143,7 +143,12 @@ Expected<void> Datapath::load(const Config& config) {
                .vport_alive = fd(skeleton_->progs.vport_alive),
                .sock_bind4 = fd(skeleton_->progs.sock_bind4),
                .sock_bind6 = fd(skeleton_->progs.sock_bind6),
-               .sock_release = fd(skeleton_->progs.sock_release)};
+               .sock_release = fd(skeleton_->progs.sock_release),
+               .sock_port4 = fd(skeleton_->progs.sock_port4),
+               .sock_port6 = fd(skeleton_->progs.sock_port6),
+               .sock_connect4 = fd(skeleton_->progs.sock_connect4),
+               .sock_connect6 = fd(skeleton_->progs.sock_connect6),
+               .sock_option = fd(skeleton_->progs.sock_option)};
   return {};
 }
 
@@ -166,9 +171,14 @@ Expected<void> Datapath::attach_hooks(const Cgroup& cgroup) const {
     int program;
     bpf_attach_type type;
   };
-  // The release first: no socket gets a record whose end would go unseen.
+  // bind() last: no socket gets a record whose end, or whose loss of its port, would go unseen.
   const std::array hooks = {
       Hook{"sock_release", programs_.sock_release, BPF_CGROUP_INET_SOCK_RELEASE},
+      Hook{"sock_connect4", programs_.sock_connect4, BPF_CGROUP_INET4_CONNECT},
+      Hook{"sock_connect6", programs_.sock_connect6, BPF_CGROUP_INET6_CONNECT},
+      Hook{"sock_option", programs_.sock_option, BPF_CGROUP_SETSOCKOPT},
+      Hook{"sock_port4", programs_.sock_port4, BPF_CGROUP_INET4_BIND},
+      Hook{"sock_port6", programs_.sock_port6, BPF_CGROUP_INET6_BIND},
       Hook{"sock_bind4", programs_.sock_bind4, BPF_CGROUP_INET4_POST_BIND},
       Hook{"sock_bind6", programs_.sock_bind6, BPF_CGROUP_INET6_POST_BIND},
   };

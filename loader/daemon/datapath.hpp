@@ -31,6 +31,7 @@ class Datapath {
   struct Programs {
     int uplink_rx = -1, vport_rx = -1, vport_tx = -1, vport_tx_slow = -1, vport_alive = -1;
     int sock_bind4 = -1, sock_bind6 = -1, sock_release = -1;
+    int sock_port4 = -1, sock_port6 = -1, sock_connect4 = -1, sock_connect6 = -1, sock_option = -1;
   };
   [[nodiscard]] const Programs& programs() const { return programs_; }
   [[nodiscard]] const PinDir& pins() const { return *pins_; }

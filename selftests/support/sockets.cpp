@@ -64,9 +64,17 @@ int bind_error(int fd, const Endpoint& endpoint) {
 }
 
 std::expected<Fd, int> try_bind(int protocol, const Endpoint& endpoint, const BindOptions& options) {
-  Fd fd = make_socket(protocol, endpoint.ipv6(), options);
-  if (const int error = bind_error(fd.get(), endpoint); error != 0) return std::unexpected(error);
-  return fd;
+  for (int tries = 0;; ++tries) {
+    Fd fd = make_socket(protocol, endpoint.ipv6(), options);
+    if (const int error = bind_error(fd.get(), endpoint); error != 0) return std::unexpected(error);
+    if (endpoint.port != 0) return fd;
+    // Bound to port 0 it could own no claim: the port that the kernel picked is asked for by its number.
+    const Endpoint picked{endpoint.address, local_endpoint(fd.get()).port};
+    fd = make_socket(protocol, endpoint.ipv6(), options);
+    const int error = bind_error(fd.get(), picked);
+    if (error == 0) return fd;
+    if (error != EADDRINUSE || tries == 100) return std::unexpected(error);
+  }
 }
 
 Fd bound(int protocol, const Endpoint& endpoint, const BindOptions& options) {

@@ -34,7 +34,7 @@ struct SocketAddress {
 Fd make_socket(int protocol, bool ipv6, const BindOptions& options = {});
 // The errno of bind(), 0 if it went well.
 int bind_error(int fd, const Endpoint& endpoint);
-// socket() and bind(); the errno of bind() if it was refused.
+// socket() and bind(); the errno of bind() if it was refused. Port 0 is a free port, bound to by its number.
 std::expected<Fd, int> try_bind(int protocol, const Endpoint& endpoint, const BindOptions& options = {});
 // The same for what a test cannot go on without.
 Fd bound(int protocol, const Endpoint& endpoint, const BindOptions& options = {});
