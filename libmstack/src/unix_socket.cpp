@@ -18,7 +18,10 @@ namespace mstack::unix_socket {
 namespace {
 
 constexpr int socket_type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
-constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * protocol::max_descriptors);
+// The kernel's own limit, SCM_MAX_FD: with room for all, none is cut off and closed where nobody can say how.
+constexpr std::size_t most_descriptors = 253;
+static_assert(protocol::max_descriptors <= most_descriptors);
+constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * most_descriptors);
 
 Expected<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address = {};
@@ -126,7 +129,7 @@ Expected<Received> receive(int fd, std::span<std::byte> buffer, std::size_t max_
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = control.data();
-  header.msg_controllen = CMSG_SPACE(sizeof(int) * std::min(max_descriptors, protocol::max_descriptors));
+  header.msg_controllen = control.size();
   ssize_t size;
   do size = ::recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   while (size < 0 && errno == EINTR);
@@ -136,9 +139,7 @@ Expected<Received> receive(int fd, std::span<std::byte> buffer, std::size_t max_
   received.descriptors = take_descriptors(header);
   received.size = static_cast<std::size_t>(size);
   received.end = size == 0;
-  // The control buffer has room for one descriptor more than asked for when it is padded, so MSG_CTRUNC is not enough.
   received.truncated = (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || received.descriptors.size() > max_descriptors;
-  if (received.truncated || received.end) received.descriptors.clear();
   return received;
 }
 

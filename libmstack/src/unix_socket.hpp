@@ -20,9 +20,11 @@ using Deadline = std::chrono::steady_clock::time_point;
 struct Received {
   std::size_t size = 0;  // bytes put into the buffer
   bool end = false;      // the peer closed, or sent an empty message, which looks the same and means nothing here
-  // The message was longer than the buffer, or came with more descriptors than were allowed or could be opened (the
-  // surplus is closed, and so are the others): whatever it said, it must not be acted on.
+  // The message was longer than the buffer, or came with more descriptors than were allowed or could be opened:
+  // whatever it said, it must not be acted on.
   bool truncated = false;
+  // All that came, also of a message that is not to be acted on: closing them may take as long as who sent them likes,
+  // so the caller decides how.
   std::vector<Fd> descriptors;
 };
 
@@ -36,7 +38,7 @@ Expected<std::pair<Fd, Fd>> pair();
 // One message, whole or not at all. EAGAIN: the peer does not read.
 Expected<void> send(int fd, std::span<const std::byte> message, std::span<const int> descriptors = {});
 
-// One message. EAGAIN: there is none. At most `max_descriptors` (250 or fewer) are accepted.
+// One message. EAGAIN: there is none. At most `max_descriptors` (250 or fewer) are allowed.
 Expected<Received> receive(int fd, std::span<std::byte> buffer, std::size_t max_descriptors);
 
 // Until the socket has one of the poll() events, an error, or its end. ETIMEDOUT at the deadline.

@@ -4,7 +4,10 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <deque>
 #include <mutex>
 #include <system_error>
@@ -22,78 +25,147 @@ int option(int socket, int name) {
   return ::getsockopt(socket, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-// What it is cannot change, unlike whether it is connected.
+// By what it is, which cannot change, and not by whether it is connected now, which can.
 bool closes_at_once(const Fd& fd) {
   const int domain = option(fd.get(), SO_DOMAIN);
   return (domain == AF_INET || domain == AF_INET6) && option(fd.get(), SO_PROTOCOL) == IPPROTO_UDP;
 }
 
-}  // namespace
+constexpr int interrupt = SIGUSR1;
 
-struct Closer::Queue {
-  std::mutex mutex;
-  std::deque<Fd> waiting;
-  std::size_t unclosed = 0;  // those that wait, and the one that is being closed
-  bool running = false;
+void ignore(int) {}
+
+sigset_t all_signals() {
+  sigset_t signals;
+  ::sigfillset(&signals);
+  return signals;
+}
+
+// Interrupts whatever the calling thread waits for, every millisecond. A signal ends the lingering of a socket: its
+// data is then sent in the background, as without SO_LINGER.
+class Interrupter {
+ public:
+  Interrupter() {
+    sigset_t signals = all_signals();
+    ::sigdelset(&signals, interrupt);
+    ::pthread_sigmask(SIG_SETMASK, &signals, nullptr);
+    sigevent event = {};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = interrupt;
+    event._sigev_un._tid = ::gettid();
+    exists_ = ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
+    constexpr timespec millisecond = {.tv_sec = 0, .tv_nsec = 1'000'000};
+    const itimerspec times = {.it_interval = millisecond, .it_value = millisecond};
+    if (exists_) (void)::timer_settime(timer_, 0, &times, nullptr);
+  }
+  Interrupter(const Interrupter&) = delete;
+  ~Interrupter() {
+    if (exists_) (void)::timer_delete(timer_);
+  }
+
+ private:
+  timer_t timer_ = {};
+  bool exists_ = false;
 };
 
-void Closer::run(const std::shared_ptr<Queue>& queue) {
-  std::unique_lock lock(queue->mutex);
-  while (!queue->waiting.empty()) {
-    Fd fd = std::move(queue->waiting.front());
-    queue->waiting.pop_front();
-    lock.unlock();
-    fd.reset();
-    lock.lock();
-    --queue->unclosed;
+}  // namespace
+
+// Descriptors that are closed one after the other, by a thread that is there while there are any.
+class Closer::Lane : public std::enable_shared_from_this<Lane> {
+ public:
+  void add(std::vector<Fd> descriptors) {
+    {
+      const std::lock_guard lock(mutex_);
+      unclosed_ += descriptors.size();
+      for (Fd& fd : descriptors) waiting_.push_back(std::move(fd));
+      if (std::exchange(running_, true)) return;
+    }
+    // Detached: who hangs in close() can be neither joined nor stopped. It has a share in this lane, and the process
+    // ends without it. Signals are the main thread's.
+    const sigset_t all = all_signals();
+    sigset_t before;
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      std::thread([lane = shared_from_this()] { lane->run(); }).detach();
+    } catch (const std::system_error& error) {
+      // They wait for the next that are added.
+      log::warn("cannot start a thread: {}", error.what());
+      const std::lock_guard lock(mutex_);
+      running_ = false;
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
-  queue->running = false;
+
+  // Those that wait, and the one that is being closed.
+  std::size_t unclosed() const {
+    const std::lock_guard lock(mutex_);
+    return unclosed_;
+  }
+  bool is_idle() const {
+    const std::lock_guard lock(mutex_);
+    return unclosed_ == 0 && !running_;
+  }
+
+ private:
+  void run() {
+    const Interrupter interrupter;
+    std::unique_lock lock(mutex_);
+    while (!waiting_.empty()) {
+      Fd fd = std::move(waiting_.front());
+      waiting_.pop_front();
+      lock.unlock();
+      fd.reset();
+      lock.lock();
+      --unclosed_;
+    }
+    running_ = false;
+  }
+
+  mutable std::mutex mutex_;
+  std::deque<Fd> waiting_;
+  std::size_t unclosed_ = 0;
+  bool running_ = false;
+};
+
+Closer::Closer() {
+  struct sigaction action = {};
+  action.sa_handler = ignore;  // and no SA_RESTART
+  (void)::sigaction(interrupt, &action, nullptr);
+}
+
+Closer::~Closer() = default;
+
+Closer::User& Closer::user(std::uint32_t uid) {
+  // Users come and go.
+  if (users_.size() >= 64 && !users_.contains(uid))
+    std::erase_if(
+        users_, [](const auto& item) { return item.second.received->is_idle() && item.second.connections->is_idle(); });
+  User& user = users_[uid];
+  if (!user.received) user = {.received = std::make_shared<Lane>(), .connections = std::make_shared<Lane>()};
+  return user;
 }
 
 void Closer::close(std::uint32_t uid, std::vector<Fd> descriptors) {
   std::erase_if(descriptors, closes_at_once);
-  if (descriptors.empty()) return;
-  forget_idle();
-  std::shared_ptr<Queue>& queue = queues_[uid];
-  if (!queue) queue = std::make_shared<Queue>();
-  {
-    const std::lock_guard lock(queue->mutex);
-    queue->unclosed += descriptors.size();
-    for (Fd& fd : descriptors) queue->waiting.push_back(std::move(fd));
-    if (std::exchange(queue->running, true)) return;
-  }
-  // Detached: who is stuck in close() can be neither joined nor stopped. It owns its queue, and the process ends
-  // without it. Signals are the main thread's.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    std::thread(run, queue).detach();
-  } catch (const std::system_error& error) {
-    // No thread is to be had: they wait for the next that is.
-    log::warn("cannot start a thread: {}", error.what());
-    const std::lock_guard lock(queue->mutex);
-    queue->running = false;
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!descriptors.empty()) user(uid).received->add(std::move(descriptors));
+}
+
+void Closer::close_connection(std::uint32_t uid, Fd socket) {
+  (void)::shutdown(socket.get(), SHUT_RDWR);
+  std::vector<Fd> one;
+  one.push_back(std::move(socket));
+  user(uid).connections->add(std::move(one));
 }
 
 bool Closer::is_stuck(std::uint32_t uid) const {
-  const auto found = queues_.find(uid);
-  if (found == queues_.end()) return false;
-  const std::lock_guard lock(found->second->mutex);
-  return found->second->unclosed > max_waiting;
+  const auto found = users_.find(uid);
+  return found != users_.end() && found->second.received->unclosed() > max_of_user;
 }
 
-// Users come and go.
-void Closer::forget_idle() {
-  if (queues_.size() < 64) return;
-  std::erase_if(queues_, [](const auto& item) {
-    const std::lock_guard lock(item.second->mutex);
-    return item.second->unclosed == 0 && !item.second->running;
-  });
+bool Closer::is_full() const {
+  std::size_t unclosed = 0;
+  for (const auto& [uid, user] : users_) unclosed += user.received->unclosed() + user.connections->unclosed();
+  return unclosed > max_in_all;
 }
-
-Closer::~Closer() = default;
 
 }  // namespace mstack::daemon

@@ -3,11 +3,13 @@
 // Closes descriptors that came from clients.
 //
 // close() can wait for whoever is behind a descriptor, and for as long as they like: a file on a FUSE mount asks the
-// user's own file server, a connected TCP socket with SO_LINGER waits for its peer. A client that sends such a one
-// would stop a daemon that closes it itself. So only UDP sockets, which never wait, are closed here; everything else
-// goes to a thread of its user's, which can hold up no one else. It is the only other thread there is.
+// user's own file server, a TCP socket with SO_LINGER waits for its peer. The end of a connection can, too: with it go
+// the descriptors of messages that were never received. A daemon that does this itself can be stopped by any client. So
+// only UDP sockets, which never wait, are closed here. Everything else goes to threads of its user's, which hold up
+// nobody else; these are the only other threads there are.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -19,22 +21,30 @@ namespace mstack::daemon {
 
 class Closer {
  public:
-  // As many may wait before their sender is refused: the descriptors stay open all the while.
-  static constexpr std::size_t max_waiting = 1024;
+  // As many descriptors of one user may wait before that user is refused, and of all users before everybody is: they
+  // stay open all the while.
+  static constexpr std::size_t max_of_user = 1024, max_in_all = 16384;
 
-  Closer() = default;
+  Closer();
   Closer(const Closer&) = delete;
   ~Closer();
 
+  // Descriptors that were received. Those of a FUSE mount may stay for ever: is_stuck().
   void close(std::uint32_t uid, std::vector<Fd> descriptors);
-  // Whether too many of this user's descriptors wait.
+  // A connection, of which the peer learns at once. What is behind it can only linger, and that is cut short.
+  void close_connection(std::uint32_t uid, Fd socket);
+  // Whether too many of this user's received descriptors wait.
   [[nodiscard]] bool is_stuck(std::uint32_t uid) const;
+  // Whether too many of all wait, so that descriptors might run out.
+  [[nodiscard]] bool is_full() const;
 
  private:
-  struct Queue;
-  static void run(const std::shared_ptr<Queue>& queue);
-  void forget_idle();
-  std::unordered_map<std::uint32_t, std::shared_ptr<Queue>> queues_;  // by uid
+  class Lane;
+  struct User {
+    std::shared_ptr<Lane> received, connections;
+  };
+  User& user(std::uint32_t uid);
+  std::unordered_map<std::uint32_t, User> users_;  // by uid
 };
 
 }  // namespace mstack::daemon

@@ -64,6 +64,8 @@ Expected<void> let_in(const std::string& path, const std::string& group) {
 Server::~Server() {
   while (!connections_.empty()) close(connections_.begin()->first);
   if (!path_.empty()) (void)::unlink(path_.c_str());
+  // With it end the connections that were not accepted, whoever they are of.
+  if (listener_) closer_.close_connection(0, std::move(listener_));
 }
 
 Expected<void> Server::listen(const std::string& path, const std::string& group) {
@@ -88,9 +90,17 @@ void Server::listen_for(bool connections) {
     listening_ = connections;
 }
 
+void Server::starve(const std::string& why) {
+  log::warn("{}; trying again in a second", why);
+  starved_ = true;
+  listen_for(false);
+  on_starved_();
+}
+
 void Server::retry() {
+  if (closer_.is_full()) return;
   starved_ = false;
-  listen_for(true);
+  listen_for(connections_.size() < max_connections);
 }
 
 // A few at a time: those who are connected come first.
@@ -105,15 +115,15 @@ bool Server::accept_one() {
     listen_for(false);
     return false;
   }
+  if (closer_.is_full()) {
+    starve("too many descriptors of clients wait to be closed");
+    return false;
+  }
   auto socket = unix_socket::accept(listener_.get());
   if (!socket) {
     const int code = socket.error().code;
     if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) {
-      // It would be reported as ready for ever.
-      log::warn("{}; trying again in a second", socket.error().what);
-      starved_ = true;
-      listen_for(false);
-      on_starved_();
+      starve(socket.error().what);  // it would be reported as ready for ever
       return false;
     }
     return code == ECONNABORTED;
@@ -125,12 +135,14 @@ bool Server::accept_one() {
   if (of_user >= max_connections_of_user || closer_.is_stuck(peer.uid)) {
     log::debug("user {} has {} connections: the next is refused", peer.uid, of_user);
     if (of_user == 0) connections_of_user_.erase(peer.uid);
+    closer_.close_connection(peer.uid, std::move(*socket));
     return true;
   }
   const Service::Connection id = next_++;
   auto token = loop_->add(socket->get(), EPOLLIN, [this, id](std::uint32_t) { receive_one(id); });
   if (!token) {
     if (of_user == 0) connections_of_user_.erase(peer.uid);
+    closer_.close_connection(peer.uid, std::move(*socket));
     return true;
   }
   ++of_user;
@@ -144,11 +156,12 @@ void Server::close(Service::Connection id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   // Gone from the table first: the service may close others meanwhile, but not this one again.
-  const Connection connection = std::move(found->second);
+  Connection connection = std::move(found->second);
   connections_.erase(found);
   const auto of_user = connections_of_user_.find(connection.peer.uid);
   if (--of_user->second == 0) connections_of_user_.erase(of_user);
   loop_->remove(connection.socket.get(), connection.token);
+  closer_.close_connection(connection.peer.uid, std::move(connection.socket));
   service_->ended(id);
   if (!starved_) listen_for(true);
 }

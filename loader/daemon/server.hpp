@@ -66,6 +66,7 @@ class Server {
   void accept_some();
   bool accept_one();
   void listen_for(bool connections);
+  void starve(const std::string& why);
   void receive_one(Service::Connection id);
   // False: the connection is to end.
   bool handle(Service::Connection id, std::span<const std::byte> message, std::vector<Fd>& descriptors);

@@ -71,16 +71,17 @@ TEST_F(UnixSocket, RefusesToSendMoreDescriptorsThanAMessageMayCarry) {
   EXPECT_EQ(sent.error().code, EINVAL);
 }
 
-TEST_F(UnixSocket, ClosesSurplusDescriptors) {
+TEST_F(UnixSocket, HandsBackSurplusDescriptors) {
   const auto before = open_descriptors();
-  // Odd and even limits: the control buffer of an odd number has room for one more.
+  // To close them may take long: that is for the caller to arrange.
   for (const std::size_t limit : {0u, 1u, 2u, 3u, 249u}) {
     const std::vector<int> fds(limit + 1, left.get());
     ASSERT_TRUE(unix_socket::send(left.get(), text("x"), fds));
     auto received = unix_socket::receive(right.get(), buffer, limit);
     ASSERT_TRUE(received);
     EXPECT_TRUE(received->truncated) << limit;
-    EXPECT_TRUE(received->descriptors.empty());
+    EXPECT_EQ(received->descriptors.size(), limit + 1);
+    received->descriptors.clear();
     EXPECT_EQ(open_descriptors(), before) << limit;
   }
 }
@@ -99,6 +100,7 @@ TEST_F(UnixSocket, ClosesEverythingWhenDescriptorsRunOut) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   ASSERT_TRUE(received);
   EXPECT_TRUE(received->truncated);
+  received->descriptors.clear();
   EXPECT_EQ(open_descriptors(), before);
 }
 
