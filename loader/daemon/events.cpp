@@ -3,9 +3,11 @@
 
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "daemon/log.hpp"
 #include "messages.hpp"
@@ -20,14 +22,21 @@ constexpr std::array verdict_texts = {
 #undef MSTACK_VERDICT_TEXT
 };
 
-int show(void*, void* data, std::size_t size) {
+std::uint64_t seconds() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec);
+}
+
+int show(void* budget, void* data, std::size_t size) {
   mstack_event event;
   if (size < sizeof(event)) return 0;
   std::memcpy(&event, data, sizeof(event));
   const Tuple tuple = protocol::from_wire(event.tuple);
   if (event.type == MSTACK_EVENT_CLAIM_RELEASED)
     log::debug("vport {}: {} {} released with its socket", event.vport, to_string(tuple.protocol), tuple.to_string());
-  else if (event.type == MSTACK_EVENT_TX_DROP && event.verdict < verdict_texts.size())
+  else if (event.type == MSTACK_EVENT_TX_DROP && event.verdict < verdict_texts.size() &&
+           static_cast<LogBudget*>(budget)->spend(seconds()))
     log::info("vport {} sends from {} {}: {}", event.vport, to_string(tuple.protocol), tuple.to_string(),
               verdict_texts[event.verdict]);
   return 0;
@@ -35,14 +44,23 @@ int show(void*, void* data, std::size_t size) {
 
 }  // namespace
 
+bool LogBudget::spend(std::uint64_t now) {
+  left_ = std::min(burst, left_ + (now - since_));
+  since_ = now;
+  if (left_ == 0) return false;
+  --left_;
+  return true;
+}
+
 void Events::Free::operator()(ring_buffer* ring) const {
   ring_buffer__free(ring);
 }
 
 Expected<Events> Events::open(int events_map) {
-  ring_buffer* ring = ring_buffer__new(events_map, show, nullptr, nullptr);
-  if (!ring) return system_failure(errno, "cannot read the BPF programs' events");
-  return Events(ring);
+  Events events;
+  events.ring_.reset(ring_buffer__new(events_map, show, events.budget_.get(), nullptr));
+  if (!events.ring_) return system_failure(errno, "cannot read the BPF programs' events");
+  return events;
 }
 
 int Events::fd() const {

@@ -48,6 +48,8 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
       ->check(CLI::Range(1u, 1u << 24))
       ->type_name("N");
   app.add_option("--max-vports", options.quota.vports, "Vports of one user, 0: no limit [64]")->type_name("N");
+  app.add_option("--max-queues", options.quota.queues, "Queues of one user's vports, 0: no limit [256]")
+      ->type_name("N");
   app.add_option("--max-claims", options.quota.claims, "Claims of one user, 0: no limit [16384]")->type_name("N");
   app.add_option("--max-umem-mb", max_umem_mb, "Packet memory of one user in MiB, 0: no limit [1024]")
       ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 32))

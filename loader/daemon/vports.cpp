@@ -85,8 +85,9 @@ Expected<void> Vports::remove(const Plan& plan) const {
 void Vports::adopt(const Plan::Adopted& found) {
   const mstack_vport& record = found.record;
   if (!slots_.take(record.slot, record.queues)) return;  // not after plan_takeover()
-  auto vport = Vport::adopt(host_, SlotLease(slots_, record.slot, record.queues),
-                            LedgerEntry(ledger_, record.uid, record.umem_bytes), found);
+  auto vport =
+      Vport::adopt(host_, SlotLease(slots_, record.slot, record.queues),
+                   LedgerEntry(ledger_, record.uid, {.queues = record.queues, .umem_bytes = record.umem_bytes}), found);
   if (!vport) {
     log::warn("vport {} is removed: {}", found.id, vport.error().what);
     return;
@@ -97,8 +98,8 @@ void Vports::adopt(const Plan::Adopted& found) {
 Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::OpenVport& request,
                                       std::uint32_t uplink_mtu) {
   if (auto valid = check_request(request); !valid) return std::unexpected(valid.error());
-  const std::uint64_t umem_bytes = umem_bytes_of(request);
-  if (auto allowed = ledger_.check_vport(owner.uid, umem_bytes); !allowed) return std::unexpected(allowed.error());
+  const VportSize size = {.queues = request.queues, .umem_bytes = umem_bytes_of(request)};
+  if (auto allowed = ledger_.check_vport(owner.uid, size); !allowed) return std::unexpected(allowed.error());
   const auto slot = slots_.allocate(request.queues);
   if (!slot)
     return failure(ENOSPC, fmt::format("no {} queues in a row are free, of {} in all: close a vport", request.queues,
@@ -108,7 +109,7 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
   if (!id) return std::unexpected(id.error());
 
   const std::uint32_t mtu = vport_mtu(uplink_mtu, request.frame_size);
-  auto opened = Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, umem_bytes),
+  auto opened = Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
                             {.id = *id, .owner = owner, .request = request, .mtu = mtu});
   if (!opened) {
     // The reason is this machine's, not the client's: its log should have it.
