@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -35,10 +36,10 @@
 
 namespace {
 
-constexpr std::size_t kFlows = 65536;
-constexpr std::size_t kBurst = 64;
-constexpr unsigned kMaxLaps = 62;  // what lap_ns has room for
-constexpr std::uint32_t kSlot = 1;
+constexpr std::size_t flow_count = 65536;
+constexpr std::size_t burst_length = 64;
+constexpr unsigned max_laps = 62;  // what lap_ns has room for
+constexpr std::uint32_t own_slot = 1;
 
 struct Flow {  // as flow_cycle.bpf.c has it
   std::array<std::uint32_t, 4> address;
@@ -88,21 +89,21 @@ Frame frame_of(bool ipv6, const Flow& flow) {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(flow.address.data());
     frame.insert(frame.end(), bytes + first, bytes + sizeof flow.address);
   };
-  constexpr std::uint8_t kUdpLength = 8 + 18;  // 60 bytes on the wire, for IPv4
+  constexpr std::uint8_t udp_length = 8 + 18;  // 60 bytes on the wire, for IPv4
   frame[12] = ipv6 ? 0x86 : 0x08;
   frame[13] = ipv6 ? 0xdd : 0x00;
   if (ipv6) {
-    add(0x60, 0, 0, 0, 0, kUdpLength, IPPROTO_UDP, 64);
+    add(0x60, 0, 0, 0, 0, udp_length, IPPROTO_UDP, 64);
     add(0x20, 0x01, 0x0d, 0xb8, 0, 0xf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2);
     add_address(0);
   } else {
-    add(0x45, 0, 0, 20 + kUdpLength, 0, 0, 0x40, 0, 64, IPPROTO_UDP, 0, 0);
+    add(0x45, 0, 0, 20 + udp_length, 0, 0, 0x40, 0, 64, IPPROTO_UDP, 0, 0);
     add(198, 51, 100, 2);
     add_address(12);
   }
   add(0x9c, 0x40);
   const auto* port = reinterpret_cast<const std::uint8_t*>(&flow.port);
-  add(port[0], port[1], 0, kUdpLength, 0, 0);
+  add(port[0], port[1], 0, udp_length, 0, 0);
   frame.resize(frame.size() + 18);
   return frame;
 }
@@ -110,7 +111,8 @@ Frame frame_of(bool ipv6, const Flow& flow) {
 // uplink_rx with so many claims, and a device for the vport that has them all.
 class Loaded {
  public:
-  Loaded(std::size_t claims, bool ipv6) : claims_(claims), ipv6_(ipv6), skeleton_(mstack_bpf__open()) {
+  Loaded(std::size_t claims, bool ipv6) : claims_(claims), ipv6_(ipv6) {
+    skeleton_.reset(mstack_bpf__open());
     if (!skeleton_) check(-errno, "open the programs");
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, skeleton_->obj) {
@@ -118,7 +120,7 @@ class Loaded {
     }
     check(mstack_bpf__load(skeleton_.get()), "load the programs");
     const std::uint32_t loopback = 1;
-    check(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.vport_devs), &kSlot, &loopback, BPF_ANY), "vport_devs");
+    check(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.vport_devs), &own_slot, &loopback, BPF_ANY), "vport_devs");
     for (std::size_t i = 0; i < claims; ++i) claim(flow_of(ipv6, i));
   }
 
@@ -133,7 +135,7 @@ class Loaded {
     tuple.port = flow.port;
     tuple.protocol = IPPROTO_UDP;
     const mstack_claim claim{
-        .cookie = 1, .vport = 1, .uid = 0, .slot = kSlot, .queues = 1, .state = MSTACK_CLAIM_ACTIVE};
+        .cookie = 1, .vport = 1, .uid = 0, .slot = own_slot, .queues = 1, .state = MSTACK_CLAIM_ACTIVE};
     check(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.claims), &tuple, &claim, BPF_ANY), "claims");
     const std::uint32_t gate = mstack_gate_index(IPPROTO_UDP, ntohs(flow.port));
     const std::uint32_t one = 1;
@@ -151,7 +153,7 @@ struct Kind {
   std::uint32_t action;
 };
 
-constexpr Kind kKinds[] = {
+constexpr Kind kinds[] = {
     {.name = "claimed", .flow = flow_of, .action = XDP_REDIRECT},
     {.name = "unclaimed", .flow = gate_shut, .action = XDP_PASS},
     {.name = "unclaimed, port claimed", .flow = gate_open, .action = XDP_PASS},
@@ -165,7 +167,8 @@ struct Nanoseconds {  // a packet
 
 class Bench {
  public:
-  explicit Bench(unsigned laps) : laps_(laps), cycle_(flow_cycle_bpf__open_and_load()) {
+  explicit Bench(unsigned laps) : laps_(laps) {
+    cycle_.reset(flow_cycle_bpf__open_and_load());
     if (!cycle_) check(-errno, "load flow_cycle");
   }
 
@@ -184,24 +187,24 @@ class Bench {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_out = nullptr,
                 .data_size_in = static_cast<__u32>(frame.size()), .data_size_out = 0, .ctx_in = nullptr,
                 .ctx_out = nullptr, .ctx_size_in = 0, .ctx_size_out = 0, .retval = 0,
-                .repeat = static_cast<int>((laps_ + 1) * kFlows + 1));
+                .repeat = static_cast<int>((laps_ + 1) * flow_count + 1));
     check(bpf_prog_test_run_opts(bpf_program__fd(cycle_->progs.flow_cycle), &options), "BPF_PROG_TEST_RUN");
     if (options.retval != action) throw std::runtime_error(fmt::format("action {} is not {}", options.retval, action));
     // The first lap is not counted: it finds the caches as the other program left them.
     const auto spent = static_cast<double>(cycle_->bss->lap_ns[laps_ + 1] - cycle_->bss->lap_ns[1]);
-    return spent / (static_cast<double>(laps_) * kFlows);
+    return spent / (static_cast<double>(laps_) * flow_count);
   }
 
   void list_flows(const Loaded& loaded, const Kind& kind, Order order) {
-    const std::size_t burst = order == Order::kBursts ? kBurst : 1;
-    const std::size_t bursts = kFlows / burst;
+    const std::size_t burst = order == Order::kBursts ? burst_length : 1;
+    const std::size_t bursts = flow_count / burst;
     // Flows spread evenly over all claims; where there are fewer claims than bursts, each as often as any other.
     std::vector<std::size_t> chosen(bursts);
     for (std::size_t i = 0; i < bursts; ++i) {
       chosen[i] = loaded.claims() < bursts ? i % loaded.claims() : i * (loaded.claims() / bursts);
     }
     std::ranges::shuffle(chosen, random_);
-    for (std::uint32_t i = 0; i < kFlows; ++i) {
+    for (std::uint32_t i = 0; i < flow_count; ++i) {
       const Flow flow = kind.flow(loaded.ipv6(), chosen[i / burst]);
       check(bpf_map_update_elem(bpf_map__fd(cycle_->maps.flows), &i, &flow, BPF_ANY), "flows");
     }
@@ -256,8 +259,10 @@ std::string kernel() {
 }
 
 void print_json(const std::vector<Result>& results, unsigned rounds, unsigned laps) {
-  nlohmann::json out{
-      {"benchmark", "uplink_rx_cost"}, {"kernel", kernel()}, {"rounds", rounds}, {"packets_a_round", laps * kFlows}};
+  nlohmann::json out{{"benchmark", "uplink_rx_cost"},
+                     {"kernel", kernel()},
+                     {"rounds", rounds},
+                     {"packets_a_round", laps * flow_count}};
   for (const Result& result : results) {
     out["results"].push_back({{"family", result.loaded->ipv6() ? "IPv6" : "IPv4"},
                               {"traffic", result.kind->name},
@@ -274,7 +279,7 @@ void print_json(const std::vector<Result>& results, unsigned rounds, unsigned la
 
 void print_table(const std::vector<Result>& results, unsigned rounds, unsigned laps) {
   fmt::print("uplink_rx over an empty XDP program, Linux {}: medians of {} rounds of {} packets\n\n", kernel(), rounds,
-             laps * kFlows);
+             laps * flow_count);
   fmt::print("{:<6}{:<26}{:>8}  {:<8}{:>10}{:>8}\n", "", "traffic", "claims", "packets", "ns over", "ratio");
   for (const Result& result : results) {
     fmt::print("{:<6}{:<26}{:>8}  {:<8}{:>10.1f}{:>8.2f}\n", result.loaded->ipv6() ? "IPv6" : "IPv4", result.kind->name,
@@ -302,7 +307,7 @@ void bench(unsigned rounds, unsigned laps, bool json) {
   }
   std::vector<Result> results;
   for (const auto& one : loaded) {
-    for (const Kind& kind : kKinds) {
+    for (const Kind& kind : kinds) {
       for (const Order order : {Order::kBursts, Order::kMixed}) {
         results.push_back({.loaded = one.get(), .kind = &kind, .order = order, .rounds = {}});
       }
@@ -319,19 +324,18 @@ void bench(unsigned rounds, unsigned laps, bool json) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   unsigned rounds = 5;
   unsigned laps = 16;
   bool json = false;
   CLI::App app{"What uplink_rx costs over an XDP program that does nothing. Needs root."};
   app.add_option("--rounds", rounds, "rounds, of which the median counts")->check(CLI::Range(1U, 1000U));
-  app.add_option("--laps", laps, "packets a measurement, in units of 65,536")->check(CLI::Range(1U, kMaxLaps));
+  app.add_option("--laps", laps, "packets a measurement, in units of 65,536")->check(CLI::Range(1U, max_laps));
   app.add_flag("--json", json, "for programs");
   CLI11_PARSE(app, argc, argv);
-  try {
-    bench(rounds, laps, json);
-  } catch (const std::exception& error) {
-    std::cerr << "uplink_rx_cost: " << error.what() << "\n";
-    return 1;
-  }
+  bench(rounds, laps, json);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "uplink_rx_cost: %s\n", error.what());
+  return 1;
 }

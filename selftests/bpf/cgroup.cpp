@@ -85,7 +85,7 @@ struct Agent::Request {
     kPort,
     kBorrow
   };
-  Operation operation;
+  Operation operation = kOpen;
   int descriptor = -1;
   int first = 0;
   int second = 0;

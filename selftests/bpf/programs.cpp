@@ -17,7 +17,7 @@
 namespace bpf_test {
 namespace {
 
-constexpr std::string_view kNames[] = {
+constexpr std::string_view verdict_names[] = {
 #define NAME(name, text) #name,
     MSTACK_VERDICTS(NAME)
 #undef NAME
@@ -84,7 +84,7 @@ mstack_tuple tuple(std::string_view address, std::uint16_t port, std::uint8_t pr
   Bytes key = ip(address);
   if (key.size() == 4) key = hex("00 00 00 00 00 00 00 00 00 00 ff ff") + key;
   key = key + be16(port) + Bytes{protocol, 0};
-  mstack_tuple tuple;
+  mstack_tuple tuple{};
   static_assert(sizeof tuple == 16 + 2 + 1 + 1);
   std::memcpy(&tuple, key.data(), sizeof tuple);
   return tuple;
@@ -95,7 +95,7 @@ bool same(const mstack_tuple& left, const mstack_tuple& right) {
 }
 
 std::string_view name_of(mstack_verdict verdict) {
-  return kNames[verdict];
+  return verdict_names[verdict];
 }
 
 void Programs::Deleter::operator()(mstack_bpf* skeleton) const {
@@ -187,7 +187,7 @@ Outcome Programs::run_live(std::string_view name, const Bytes& frame, std::uint3
   return outcome(before);
 }
 
-void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) {
+void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) const {
   const mstack_claim value{.cookie = options.cookie,
                            .vport = options.vport,
                            .uid = 1000,
@@ -200,12 +200,12 @@ void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) {
   set_slot_claims(options.slot, slot_claims(options.slot) + 1);
 }
 
-void Programs::unclaim(const mstack_tuple& tuple) {
+void Programs::unclaim(const mstack_tuple& tuple) const {
   check(bpf_map_delete_elem(map("claims"), &tuple), "claims");
 }
 
 bool Programs::claimed(const mstack_tuple& tuple) const {
-  mstack_claim value;
+  mstack_claim value{};
   return bpf_map_lookup_elem(map("claims"), &tuple, &value) == 0;
 }
 
@@ -215,11 +215,11 @@ mstack_claim Programs::claim_of(const mstack_tuple& tuple) const {
   return value;
 }
 
-void Programs::local(std::string_view address) {
-  const mstack_tuple key = tuple(address, 0, 0);
-  mstack_address local;
-  std::memcpy(&local, &key, sizeof local);
-  update(map("local_addrs"), local, std::uint32_t{1}, "local_addrs");
+void Programs::local(std::string_view text) const {
+  const mstack_tuple key = tuple(text, 0, 0);
+  mstack_address address{};
+  std::memcpy(&address, &key, sizeof address);
+  update(map("local_addrs"), address, std::uint32_t{1}, "local_addrs");
 }
 
 void Programs::add_slots(std::uint16_t first, std::uint16_t count) {
@@ -238,7 +238,7 @@ void Programs::add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uin
   watch(slot);
 }
 
-void Programs::add_uplink(const std::string& name, bool xmit) {
+void Programs::add_uplink(const std::string& name, bool xmit) const {
   const std::uint32_t ifindex = Netns::ifindex(name);
   mstack_uplink uplink{};
   std::copy_n(name.data(), std::min<std::size_t>(name.size(), MSTACK_IFNAMSIZ - 1), uplink.name);
@@ -248,22 +248,22 @@ void Programs::add_uplink(const std::string& name, bool xmit) {
 }
 
 std::uint32_t Programs::gate(std::uint8_t protocol, std::uint16_t port) const {
-  return lookup<std::uint32_t>(map("port_gate"), (protocol == kUdp ? 65536U : 0U) + port, "port_gate");
+  return lookup<std::uint32_t>(map("port_gate"), (protocol == proto_udp ? 65536U : 0U) + port, "port_gate");
 }
 
-void Programs::set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t count) {
-  update(map("port_gate"), (protocol == kUdp ? 65536U : 0U) + port, count, "port_gate");
+void Programs::set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t count) const {
+  update(map("port_gate"), (protocol == proto_udp ? 65536U : 0U) + port, count, "port_gate");
 }
 
 std::uint32_t Programs::slot_claims(std::uint32_t slot) const {
   return lookup<std::uint32_t>(map("slot_claims"), slot, "slot_claims");
 }
 
-void Programs::set_slot_claims(std::uint32_t slot, std::uint32_t count) {
+void Programs::set_slot_claims(std::uint32_t slot, std::uint32_t count) const {
   update(map("slot_claims"), slot, count, "slot_claims");
 }
 
-std::vector<mstack_event> Programs::events() {
+std::vector<mstack_event> Programs::events() const {
   std::vector<mstack_event> found;
   const auto keep = [](void* context, void* data, std::size_t size) {
     if (size == sizeof(mstack_event)) {
@@ -303,13 +303,13 @@ Outcome Programs::outcome(const Snapshot& before) const {
   Outcome result;
   for (std::size_t i = 0; i < MSTACK_VERDICT_COUNT; ++i) {
     const std::uint64_t more = after.counters[i] - before.counters[i];
-    if (more != 0) result.counted[std::string(kNames[i])] = more;
+    if (more != 0) result.counted[std::string(verdict_names[i])] = more;
   }
   for (const auto& [slot, now] : after.stats) {
     const mstack_vport_stats& then = before.stats.at(slot);
     for (std::size_t i = 0; i < MSTACK_VERDICT_COUNT; ++i) {
       const std::uint64_t more = now.packets[i] - then.packets[i];
-      if (more != 0) result.counted_by_slot[slot][std::string(kNames[i])] = more;
+      if (more != 0) result.counted_by_slot[slot][std::string(verdict_names[i])] = more;
     }
     result.rx_bytes += now.rx_bytes - then.rx_bytes;
     result.tx_bytes += now.tx_bytes - then.tx_bytes;
@@ -320,7 +320,7 @@ Outcome Programs::outcome(const Snapshot& before) const {
 testing::AssertionResult did(const Outcome& outcome, std::uint32_t action, mstack_verdict verdict, std::uint32_t slot) {
   const std::map<std::string, std::uint64_t> once{{std::string(name_of(verdict)), 1}};
   std::map<std::uint32_t, std::map<std::string, std::uint64_t>> by_slot;
-  if (slot != kNoSlot) by_slot[slot] = once;
+  if (slot != no_slot) by_slot[slot] = once;
   if (outcome.action == action && outcome.counted == once && outcome.counted_by_slot == by_slot) {
     return testing::AssertionSuccess();
   }

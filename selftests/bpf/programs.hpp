@@ -63,23 +63,23 @@ class Programs {
   Outcome run_live(std::string_view program, const Bytes& frame, std::uint32_t ingress);
 
   // Counted in port_gate and slot_claims as well, as mstackd does it before it inserts a claim.
-  void claim(const mstack_tuple& tuple, const ClaimOptions& options = {});
-  void unclaim(const mstack_tuple& tuple);  // without a look at the counts
+  void claim(const mstack_tuple& tuple, const ClaimOptions& options = {}) const;
+  void unclaim(const mstack_tuple& tuple) const;  // without a look at the counts
   bool claimed(const mstack_tuple& tuple) const;
   mstack_claim claim_of(const mstack_tuple& tuple) const;
-  void local(std::string_view address);
+  void local(std::string_view address) const;
 
   // Slots of a vport: known as devices to uplink_rx (any interface will do, a test run carries out no redirect).
   void add_slots(std::uint16_t first, std::uint16_t count);
   void watch(std::uint32_t slot);
   void add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uint32_t slot);
-  void add_uplink(const std::string& name, bool xmit = true);
+  void add_uplink(const std::string& name, bool xmit = true) const;
 
   std::uint32_t gate(std::uint8_t protocol, std::uint16_t port) const;
-  void set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t claims);
+  void set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t claims) const;
   std::uint32_t slot_claims(std::uint32_t slot) const;
-  void set_slot_claims(std::uint32_t slot, std::uint32_t claims);
-  std::vector<mstack_event> events();  // since the last call
+  void set_slot_claims(std::uint32_t slot, std::uint32_t claims) const;
+  std::vector<mstack_event> events() const;  // since the last call
   // What sock_bind wrote into the storage of a socket of this process.
   std::optional<mstack_socket> record(int socket) const;
 
@@ -103,10 +103,10 @@ class Programs {
 };
 
 // The action, and that exactly this one verdict was counted, in `counters` and by no other slot than `slot`
-// (kNoSlot: in `counters` alone).
-inline constexpr std::uint32_t kNoSlot = 0;
+// (no_slot: in `counters` alone).
+inline constexpr std::uint32_t no_slot = 0;
 testing::AssertionResult did(const Outcome& outcome, std::uint32_t action, mstack_verdict verdict,
-                             std::uint32_t slot = kNoSlot);
+                             std::uint32_t slot = no_slot);
 std::string_view name_of(mstack_verdict verdict);
 
 }  // namespace bpf_test

@@ -22,7 +22,7 @@ TEST_F(SockBind, RecordsTheTupleAsBound) {
                               {"::", false},
                               {"::ffff:192.0.2.1", false},
                               {"::ffff:0.0.0.0", false}}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       SCOPED_TRACE(std::string(bind_to.bind_to) + " protocol " + std::to_string(protocol));
       const int socket = bound(protocol, bind_to.bind_to, 0x1234, bind_to.v6only);
       ASSERT_GE(socket, 0);
@@ -40,7 +40,7 @@ TEST_F(SockBind, RecordsTheTupleAsBound) {
 
 TEST_F(SockBind, RecordsThePortThatTheKernelPicked) {
   for (const char* address : {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::"}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       const int socket = bound(protocol, address, 0);
       ASSERT_GE(socket, 0);
       const std::uint16_t port = agent.port(socket);
@@ -55,7 +55,7 @@ TEST_F(SockBind, RecordsThePortThatTheKernelPicked) {
 TEST_F(SockBind, RecordsWhoBound) {
   ASSERT_EQ(agent.become(54321), 0);
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
-    const int socket = bound(kUdp, address, 7777);
+    const int socket = bound(proto_udp, address, 7777);
     ASSERT_GE(socket, 0);
     const auto found = record(socket);
     ASSERT_TRUE(found.has_value());
@@ -65,19 +65,20 @@ TEST_F(SockBind, RecordsWhoBound) {
 
 TEST_F(SockBind, AnUnboundSocketHasNoRecord) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) EXPECT_FALSE(record(opened(protocol, address)).has_value());
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp})
+      EXPECT_FALSE(record(opened(protocol, address)).has_value());
   }
   // An address without a port is no tuple yet.
-  const int socket = opened(kTcp, "192.0.2.1");
+  const int socket = opened(proto_tcp, "192.0.2.1");
   ASSERT_EQ(agent.set(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1), 0);
   ASSERT_EQ(agent.bind(socket, "192.0.2.1", 0), 0);
   EXPECT_FALSE(record(socket).has_value());
 }
 
 TEST_F(SockBind, AFailedBindLeavesNoRecord) {
-  const int first = bound(kUdp, "192.0.2.1", 7);
+  const int first = bound(proto_udp, "192.0.2.1", 7);
   ASSERT_GE(first, 0);
-  const int second = opened(kUdp, "192.0.2.1");
+  const int second = opened(proto_udp, "192.0.2.1");
   EXPECT_EQ(agent.bind(second, "192.0.2.1", 7), -EADDRINUSE) << "the kernel's own rule";
   EXPECT_FALSE(record(second).has_value());
   EXPECT_EQ(agent.bind(second, "198.51.100.1", 7), -EADDRNOTAVAIL);
@@ -93,31 +94,31 @@ TEST_F(SockBind, ASocketOfAnotherProtocolHasNoRecord) {
 
 // Its netns cookie is not the uplinks', so nothing it binds is about our tuples.
 TEST_F(SockBind, AnotherNetworkNamespaceIsNoneOfOurs) {
-  programs.claim(tuple("0.0.0.0", 7, kUdp));
-  programs.claim(tuple("::", 7, kUdp));
+  programs.claim(tuple("0.0.0.0", 7, proto_udp));
+  programs.claim(tuple("::", 7, proto_udp));
   ASSERT_EQ(agent.leave_netns(), 0);
   for (const char* address : {"0.0.0.0", "::"}) {
-    const int socket = bound(kUdp, address, 7);
+    const int socket = bound(proto_udp, address, 7);
     EXPECT_GE(socket, 0) << "a claim of this host's refused " << address << " in another namespace";
     if (socket < 0) continue;
     const auto found = record(socket);
     EXPECT_TRUE(!found.has_value() || found->netns_cookie != netns.cookie());
     EXPECT_EQ(agent.close(socket), 0);
   }
-  EXPECT_TRUE(programs.claimed(tuple("0.0.0.0", 7, kUdp)));
-  EXPECT_TRUE(programs.claimed(tuple("::", 7, kUdp)));
+  EXPECT_TRUE(programs.claimed(tuple("0.0.0.0", 7, proto_udp)));
+  EXPECT_TRUE(programs.claimed(tuple("::", 7, proto_udp)));
 }
 
 TEST_F(SockBind, BindingAnewWritesTheRecordAnew) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
-    const int socket = bound(kUdp, address, 0);  // a port that was asked for would stay
+    const int socket = bound(proto_udp, address, 0);  // a port that was asked for would stay
     ASSERT_GE(socket, 0);
     ASSERT_EQ(agent.disconnect(socket), 0);
     ASSERT_EQ(agent.port(socket), 0) << "the kernel took the port back";
     ASSERT_EQ(agent.bind(socket, address, 4242), 0);
     const auto found = record(socket);
     ASSERT_TRUE(found.has_value());
-    EXPECT_TRUE(same(found->tuple, tuple(address, 4242, kUdp)));
+    EXPECT_TRUE(same(found->tuple, tuple(address, 4242, proto_udp)));
   }
 }
 

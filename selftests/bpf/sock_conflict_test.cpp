@@ -22,9 +22,9 @@ struct Rule {
   bool by_exact4, by_any4, by_exact6, by_any6;
 };
 
-constexpr const char* kClaims[] = {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::"};
+constexpr const char* claimed_addresses[] = {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::"};
 
-constexpr Rule kRules[] = {
+constexpr Rule rules[] = {
     {"192.0.2.1", false, true, true, false, false},
     {"192.0.2.2", false, false, true, false, false},
     {"0.0.0.0", false, true, true, false, false},
@@ -42,13 +42,14 @@ class SockConflictRules : public SockLife, public testing::WithParamInterface<Ru
 TEST_P(SockConflictRules, Hold) {
   const Rule& rule = GetParam();
   const bool expected[] = {rule.by_exact4, rule.by_any4, rule.by_exact6, rule.by_any6};
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
-    for (std::size_t i = 0; i < std::size(kClaims); ++i) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    for (std::size_t i = 0; i < std::size(claimed_addresses); ++i) {
       // A claim in the making stands in the way as much.
       for (const std::uint32_t state : {MSTACK_CLAIM_ACTIVE, MSTACK_CLAIM_PENDING}) {
-        SCOPED_TRACE(std::string(kClaims[i]) + (state == MSTACK_CLAIM_ACTIVE ? " active" : " pending") + ", bind to " +
-                     rule.bind_to + (rule.v6only ? " v6only" : "") + ", protocol " + std::to_string(protocol));
-        const mstack_tuple key = tuple(kClaims[i], 7, protocol);
+        SCOPED_TRACE(std::string(claimed_addresses[i]) + (state == MSTACK_CLAIM_ACTIVE ? " active" : " pending") +
+                     ", bind to " + rule.bind_to + (rule.v6only ? " v6only" : "") + ", protocol " +
+                     std::to_string(protocol));
+        const mstack_tuple key = tuple(claimed_addresses[i], 7, protocol);
         programs.claim(key, {.state = state});
 
         const int socket = bound(protocol, rule.bind_to, 7, rule.v6only);
@@ -62,7 +63,7 @@ TEST_P(SockConflictRules, Hold) {
         const int other_port = bound(protocol, rule.bind_to, 0x0700, rule.v6only);
         EXPECT_GE(other_port, 0) << "another port";
         agent.close(other_port);
-        const int other_protocol = bound(protocol == kUdp ? kTcp : kUdp, rule.bind_to, 7, rule.v6only);
+        const int other_protocol = bound(protocol == proto_udp ? proto_tcp : proto_udp, rule.bind_to, 7, rule.v6only);
         EXPECT_GE(other_protocol, 0) << "another protocol";
         agent.close(other_protocol);
 
@@ -77,7 +78,7 @@ TEST_P(SockConflictRules, Hold) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, SockConflictRules, testing::ValuesIn(kRules), [](const auto& tested) {
+INSTANTIATE_TEST_SUITE_P(Every, SockConflictRules, testing::ValuesIn(rules), [](const auto& tested) {
   std::string name = tested.param.v6only ? "V6only" : "";
   for (const char c : std::string_view(tested.param.bind_to)) name += std::isalnum(c) != 0 ? c : '_';
   return name;
@@ -87,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(Every, SockConflictRules, testing::ValuesIn(kRules), []
 TEST_F(SockConflict, TheReuseOptionsDoNotShareAClaim) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
     for (const int option : {SO_REUSEADDR, SO_REUSEPORT}) {
-      for (const std::uint8_t protocol : {kUdp, kTcp}) {
+      for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
         SCOPED_TRACE(std::string(address) + " protocol " + std::to_string(protocol) + " option " +
                      std::to_string(option));
         const int owner = opened(protocol, address);
@@ -107,17 +108,17 @@ TEST_F(SockConflict, TheReuseOptionsDoNotShareAClaim) {
 // A refused socket is as good as new.
 TEST_F(SockConflict, ARefusedSocketCanBindElsewhere) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
-    programs.claim(tuple(address, 7, kTcp));
-    const int socket = opened(kTcp, address);
+    programs.claim(tuple(address, 7, proto_tcp));
+    const int socket = opened(proto_tcp, address);
     EXPECT_EQ(agent.bind(socket, address, 7), -EADDRINUSE);
     EXPECT_FALSE(record(socket).has_value());
     EXPECT_EQ(agent.port(socket), 0);
     EXPECT_EQ(agent.bind(socket, address, 8), 0);
     const auto found = record(socket);
     ASSERT_TRUE(found.has_value());
-    EXPECT_TRUE(same(found->tuple, tuple(address, 8, kTcp)));
+    EXPECT_TRUE(same(found->tuple, tuple(address, 8, proto_tcp)));
     EXPECT_EQ(agent.close(socket), 0);
-    EXPECT_TRUE(programs.claimed(tuple(address, 7, kTcp)));
+    EXPECT_TRUE(programs.claimed(tuple(address, 7, proto_tcp)));
   }
 }
 
@@ -126,10 +127,10 @@ TEST_F(SockConflict, ARefusedSocketCanBindElsewhere) {
 TEST_F(SockConflict, AnEphemeralPortIsNoExcuse) {
   Netns::sysctl("ipv4/ip_local_port_range", "50000 50001");
   for (const std::uint16_t port : {std::uint16_t{50000}, std::uint16_t{50001}}) {
-    programs.claim(tuple("192.0.2.1", port, kUdp));
+    programs.claim(tuple("192.0.2.1", port, proto_udp));
   }
-  EXPECT_EQ(bound(kUdp, "192.0.2.1", 0), -EADDRINUSE);
-  EXPECT_GE(bound(kUdp, "192.0.2.2", 0), 0);
+  EXPECT_EQ(bound(proto_udp, "192.0.2.1", 0), -EADDRINUSE);
+  EXPECT_GE(bound(proto_udp, "192.0.2.2", 0), 0);
 }
 
 // The one claim that matters among as many as there can be.
@@ -139,24 +140,24 @@ TEST_F(SockConflict, AWildcardFindsTheOneClaimInItsWay) {
     programs.local("203.0.113." + std::to_string(i % 250));
     programs.local("2001:db8:b::" + std::to_string(i));
   }
-  programs.claim(tuple("192.0.2.1", 7, kUdp));
-  programs.claim(tuple("2001:db8::1", 9, kUdp));
+  programs.claim(tuple("192.0.2.1", 7, proto_udp));
+  programs.claim(tuple("2001:db8::1", 9, proto_udp));
   for (std::uint32_t i = 0; i < 60000; ++i) {
     const std::string address = "198.51." + std::to_string(100 + (i >> 15)) + "." + std::to_string(i % 200 + 1);
-    programs.claim(tuple(address, static_cast<std::uint16_t>(1000 + i / 2), kUdp), {.slot = 3});
+    programs.claim(tuple(address, static_cast<std::uint16_t>(1000 + i / 2), proto_udp), {.slot = 3});
   }
-  EXPECT_EQ(bound(kUdp, "0.0.0.0", 7), -EADDRINUSE);
-  EXPECT_EQ(bound(kUdp, "::", 7), -EADDRINUSE);
-  EXPECT_EQ(bound(kUdp, "::", 9), -EADDRINUSE);
-  EXPECT_EQ(bound(kUdp, "::", 9, true), -EADDRINUSE);
-  EXPECT_GE(bound(kUdp, "0.0.0.0", 9), 0);
-  EXPECT_GE(bound(kUdp, "0.0.0.0", 8), 0);
-  EXPECT_GE(bound(kUdp, "::", 999), 0);
+  EXPECT_EQ(bound(proto_udp, "0.0.0.0", 7), -EADDRINUSE);
+  EXPECT_EQ(bound(proto_udp, "::", 7), -EADDRINUSE);
+  EXPECT_EQ(bound(proto_udp, "::", 9), -EADDRINUSE);
+  EXPECT_EQ(bound(proto_udp, "::", 9, true), -EADDRINUSE);
+  EXPECT_GE(bound(proto_udp, "0.0.0.0", 9), 0);
+  EXPECT_GE(bound(proto_udp, "0.0.0.0", 8), 0);
+  EXPECT_GE(bound(proto_udp, "::", 999), 0);
 }
 
 // A multipath TCP socket binds TCP's ports by a socket of the kernel's own below it.
 TEST_F(SockConflict, MultipathTcpIsTcp) {
-  programs.claim(tuple("192.0.2.1", 7, kTcp));
+  programs.claim(tuple("192.0.2.1", 7, proto_tcp));
   const int socket = agent.open(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
   if (socket < 0) GTEST_SKIP() << "this kernel has no multipath TCP";
   EXPECT_EQ(agent.bind(socket, "192.0.2.1", 7), -EADDRINUSE);

@@ -39,7 +39,7 @@ class SockLife : public testing::Test {
 
   int opened(std::uint8_t protocol, std::string_view address, bool v6only = false) {
     const bool six = address.contains(':');
-    const int socket = agent.open(six ? AF_INET6 : AF_INET, protocol == kUdp ? SOCK_DGRAM : SOCK_STREAM);
+    const int socket = agent.open(six ? AF_INET6 : AF_INET, protocol == proto_udp ? SOCK_DGRAM : SOCK_STREAM);
     if (six) agent.set(socket, IPPROTO_IPV6, IPV6_V6ONLY, v6only ? 1 : 0);
     return socket;
   }

@@ -55,9 +55,9 @@ VportTx::VportTx() {
   uplink_mac = Netns::mac("up0");
   for (const char* address : {"192.0.2.1", "2001:db8::1", "203.0.113.1", "2001:db8:a::1"}) programs.local(address);
   programs.add_uplink("up0");
-  programs.add_host_end(host_end, kVport, kSlot);
+  programs.add_host_end(host_end, own_vport, own_slot);
   programs.add_host_end(Netns::ifindex("host1"), 2, 2);
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.claim(tuple(address, 7, protocol));
   }
 }
@@ -75,16 +75,16 @@ Outcome VportTx::transmit_through(const Bytes& frame) {
 }
 
 Packet VportTx::udp4() {
-  return from_port_7("192.0.2.1", kPeer4, kUdp);
+  return from_port_7("192.0.2.1", peer4, proto_udp);
 }
 Packet VportTx::tcp4() {
-  return from_port_7("192.0.2.1", kPeer4, kTcp);
+  return from_port_7("192.0.2.1", peer4, proto_tcp);
 }
 Packet VportTx::udp6() {
-  return from_port_7("2001:db8::1", kPeer6, kUdp);
+  return from_port_7("2001:db8::1", peer6, proto_udp);
 }
 Packet VportTx::tcp6() {
-  return from_port_7("2001:db8::1", kPeer6, kTcp);
+  return from_port_7("2001:db8::1", peer6, proto_tcp);
 }
 
 Bytes VportTx::sent_as(const Bytes& frame, const Bytes& next_hop) const {
@@ -92,7 +92,7 @@ Bytes VportTx::sent_as(const Bytes& frame, const Bytes& next_hop) const {
 }
 
 testing::AssertionResult VportTx::sent(const Outcome& outcome, const Bytes& frame, const Bytes& next_hop) const {
-  const auto counted = did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, kSlot);
+  const auto counted = did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, own_slot);
   if (!counted) return counted;
   if (outcome.frame != sent_as(frame, next_hop)) {
     return testing::AssertionFailure() << "not the frame that was sent, with the MACs of the uplink and the next hop";
@@ -104,7 +104,7 @@ testing::AssertionResult VportTx::sent(const Outcome& outcome, const Bytes& fram
 testing::AssertionResult VportTx::dropped(const Bytes& frame, mstack_verdict reason) {
   const Outcome outcome = transmit(frame);
   if (outcome.tx_bytes != 0) return testing::AssertionFailure() << "bytes of a dropped frame were counted";
-  return did(outcome, XDP_DROP, reason, kSlot);
+  return did(outcome, XDP_DROP, reason, own_slot);
 }
 
 }  // namespace bpf_test

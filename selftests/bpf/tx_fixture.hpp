@@ -22,10 +22,10 @@ namespace bpf_test {
 
 class VportTx : public testing::Test {
  protected:
-  static constexpr std::uint32_t kVport = 1;
-  static constexpr std::uint32_t kSlot = 1;
-  static constexpr std::string_view kPeer4 = "192.0.2.99";  // on-link, its MAC is known
-  static constexpr std::string_view kPeer6 = "2001:db8::99";
+  static constexpr std::uint32_t own_vport = 1;
+  static constexpr std::uint32_t own_slot = 1;
+  static constexpr std::string_view peer4 = "192.0.2.99";  // on-link, its MAC is known
+  static constexpr std::string_view peer6 = "2001:db8::99";
 
   VportTx();
 

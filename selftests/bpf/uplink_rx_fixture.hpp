@@ -25,7 +25,7 @@ class UplinkRx : public testing::Test {
 
   // Both transports on both addresses, so that a test of headers need not care.
   void claim_everything() {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.claim(tuple(address, 7, protocol));
     }
   }
@@ -49,7 +49,7 @@ inline Packet ip6(std::uint8_t protocol) {
 }
 
 inline std::vector<Packet> every_kind() {
-  return {ip4(kUdp), ip4(kTcp), ip6(kUdp), ip6(kTcp)};
+  return {ip4(proto_udp), ip4(proto_tcp), ip6(proto_udp), ip6(proto_tcp)};
 }
 
 // As on the wire, but for the two MACs: those of the slot.

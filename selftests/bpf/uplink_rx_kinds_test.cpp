@@ -46,20 +46,20 @@ TEST_F(UplinkRxKinds, OtherProtocols) {
 
 // TCP or UDP behind an authentication header is the kernel's to check.
 TEST_F(UplinkRxKinds, NothingIsLookedForBehindAh) {
-  Packet packet = ip6(kUdp);
+  Packet packet = ip6(proto_udp);
   packet.extensions = {{51, hex("00 04 00 00") + zeros(20)}};
   EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_PROTOCOL));
 }
 
 TEST_F(UplinkRxKinds, FragmentsOfIpv4) {
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     const Bytes frame = ip4(protocol).bytes();
     for (const char* flags : {"20 00", "20 01", "00 01", "1f ff", "00 b9", "01 00", "60 00", "3f ff"}) {
-      const Bytes fragment = patch_ip4(frame, kL3 + 6, hex(flags));
+      const Bytes fragment = patch_ip4(frame, l3_at + 6, hex(flags));
       EXPECT_TRUE(passed(receive(fragment), fragment, MSTACK_RX_PASS_FRAGMENT)) << flags;
     }
     for (const char* flags : {"00 00", "40 00", "80 00", "c0 00"}) {  // none, don't fragment, and the reserved bit
-      const Bytes whole = patch_ip4(frame, kL3 + 6, hex(flags));
+      const Bytes whole = patch_ip4(frame, l3_at + 6, hex(flags));
       EXPECT_TRUE(steered(receive(whole), whole, 1)) << flags;
     }
   }
@@ -69,7 +69,7 @@ TEST_F(UplinkRxKinds, FragmentsOfIpv6) {
   // First, middle, last, and the whole packet in one (an atomic fragment, RFC 6946).
   for (const char* header :
        {"00 00 00 01 12 34 56 78", "00 00 05 b1 12 34 56 78", "00 00 05 b0 12 34 56 78", "00 00 00 00 12 34 56 78"}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       Packet packet = ip6(protocol);
       packet.extensions = {{44, hex(header)}};
       EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_FRAGMENT)) << header;
@@ -83,7 +83,7 @@ TEST_F(UplinkRxKinds, OptionsOfIpv4AreWalkedOver) {
   // No operation and the end; router alert; record route of 39 bytes; a timestamp; one nobody knows.
   for (const Bytes& options : {hex("01 01 01 00"), hex("94 04 00 00"), hex("07 27 04") + zeros(37),
                                hex("44 0c 05 00") + zeros(8), hex("de 08 01 02 03 04 05 06")}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       Packet packet = ip4(protocol);
       packet.options = options;
       EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << "option " << int{options.at(0)};
@@ -134,7 +134,7 @@ TEST_F(UplinkRxKinds, ExtensionHeadersAreWalkedOver) {
       std::vector<Extension>(6, destination),
   };
   for (const auto& chain : chains) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       Packet packet = ip6(protocol);
       packet.extensions = chain;
       EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << chain.size() << " headers";
@@ -144,7 +144,7 @@ TEST_F(UplinkRxKinds, ExtensionHeadersAreWalkedOver) {
 
 TEST_F(UplinkRxKinds, MoreExtensionHeadersThanAreWalked) {
   for (const std::size_t count : {7, 8, 20, 60}) {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       Packet packet = ip6(protocol);
       packet.extensions = std::vector<Extension>(count, {60, hex("00 00 01 04 00 00 00 00")});
       EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_HEADERS)) << count;
@@ -154,7 +154,7 @@ TEST_F(UplinkRxKinds, MoreExtensionHeadersThanAreWalked) {
 
 // The seventh header is not read at all, so it cannot be malformed, a fragment or another protocol.
 TEST_F(UplinkRxKinds, SixHeadersMayEndInAnotherProtocol) {
-  Packet packet = ip6(kIcmp6);
+  Packet packet = ip6(proto_icmp6);
   packet.extensions = std::vector<Extension>(6, {60, hex("00 00 01 04 00 00 00 00")});
   const Bytes frame = around(packet, zeros(8));
   EXPECT_TRUE(passed(receive(frame), frame, MSTACK_RX_PASS_PROTOCOL));
@@ -163,7 +163,7 @@ TEST_F(UplinkRxKinds, SixHeadersMayEndInAnotherProtocol) {
 // Segments left: this host is a stop on the way, not the end of it, and the ports are not for us to read.
 TEST_F(UplinkRxKinds, ARoutingHeaderWithSegmentsLeftIsTheKernels) {
   for (const std::uint8_t type : {0, 2, 3, 4}) {
-    Packet packet = ip6(kUdp);
+    Packet packet = ip6(proto_udp);
     packet.extensions = {{43, Bytes{0, 2, type, 1} + zeros(4) + ip("2001:db8::9")}};
     const Outcome outcome = receive(packet.bytes());
     EXPECT_EQ(outcome.action, XDP_PASS) << "routing type " << int{type};

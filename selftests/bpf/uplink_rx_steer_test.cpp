@@ -24,7 +24,7 @@ TEST_F(UplinkRx, SteersAnExactClaim) {
     other.to = packet.to.contains(':') ? "2001:db8::2" : "192.0.2.2";
     EXPECT_TRUE(passed(receive(other.bytes()), other.bytes(), MSTACK_RX_PASS_UNCLAIMED));
     other = packet;
-    other.protocol = packet.protocol == kUdp ? kTcp : kUdp;
+    other.protocol = packet.protocol == proto_udp ? proto_tcp : proto_udp;
     EXPECT_TRUE(passed(receive(other.bytes()), other.bytes(), MSTACK_RX_PASS_UNCLAIMED));
     // The remote party may be from anywhere, also from the port that is claimed here.
     other = packet;
@@ -36,7 +36,7 @@ TEST_F(UplinkRx, SteersAnExactClaim) {
 
 // By hand from the first byte to the last, so that no builder can hide a mistake.
 TEST_F(UplinkRx, SteersALiteralFrame) {
-  programs.claim(tuple("192.0.2.1", 53, kUdp), {.slot = 1});
+  programs.claim(tuple("192.0.2.1", 53, proto_udp), {.slot = 1});
   const Bytes frame =
       hex("52 54 00 12 34 56  52 54 00 65 43 21  08 00"
           "45 00 00 1d 00 01 00 00 40 11 8e 98  c6 33 64 02  c0 00 02 01"
@@ -51,7 +51,7 @@ TEST_F(UplinkRx, SteersALiteralFrame) {
 // A slot above 255 takes both bytes of the MAC.
 TEST_F(UplinkRx, WritesTheSlotIntoBothMacs) {
   programs.add_slots(0x0102, 1);
-  programs.claim(tuple("192.0.2.1", 7, kUdp), {.slot = 0x0102});
+  programs.claim(tuple("192.0.2.1", 7, proto_udp), {.slot = 0x0102});
   const Outcome outcome = receive(Packet().bytes());
   EXPECT_TRUE(steered(outcome, Packet().bytes(), 0x0102));
   EXPECT_EQ(slice(outcome.frame, 0, 12), hex("02 4d 53 00 01 02 02 4d 53 01 01 02"));
@@ -69,7 +69,7 @@ TEST_F(UplinkRx, PrefersTheExactClaimToTheWildcard) {
 }
 
 TEST_F(UplinkRx, WildcardsAreForThisHostsAddressesAlone) {
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     for (const char* any : {"0.0.0.0", "::"}) programs.claim(tuple(any, 7, protocol));
   }
   for (Packet packet : every_kind()) {
@@ -86,22 +86,22 @@ TEST_F(UplinkRx, WildcardsAreForThisHostsAddressesAlone) {
 
 // A wildcard claim's key is the unspecified address: a packet that carries it must not match as if it were exact.
 TEST_F(UplinkRx, TheUnspecifiedAddressIsNoWayIntoAWildcard) {
-  programs.claim(tuple("0.0.0.0", 7, kUdp));
-  programs.claim(tuple("::", 7, kUdp));
+  programs.claim(tuple("0.0.0.0", 7, proto_udp));
+  programs.claim(tuple("::", 7, proto_udp));
   Packet packet;
   packet.to = "0.0.0.0";
   EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL));
-  packet = ip6(kUdp);
+  packet = ip6(proto_udp);
   packet.to = "::";
   EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL));
 }
 
 // ::ffff:a.b.c.d in an IPv6 header is not the IPv4 address that shares its key.
 TEST_F(UplinkRx, AMappedAddressOnTheWireIsNotIpv4) {
-  programs.claim(tuple("192.0.2.1", 7, kUdp));
-  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  programs.claim(tuple("192.0.2.1", 7, proto_udp));
+  programs.claim(tuple("0.0.0.0", 7, proto_udp));
   for (const char* mapped : {"::ffff:192.0.2.1", "::ffff:0.0.0.0"}) {
-    Packet packet = ip6(kUdp);
+    Packet packet = ip6(proto_udp);
     packet.to = mapped;
     const Outcome outcome = receive(packet.bytes());
     EXPECT_EQ(outcome.action, XDP_PASS) << mapped;
@@ -113,9 +113,9 @@ TEST_F(UplinkRx, AMappedAddressOnTheWireIsNotIpv4) {
 
 // :: is for IPv6; a dual-stack :: has a second claim.
 TEST_F(UplinkRx, TheIpv6WildcardIsNotForIpv4) {
-  programs.claim(tuple("::", 7, kUdp));
+  programs.claim(tuple("::", 7, proto_udp));
   EXPECT_TRUE(passed(receive(Packet().bytes()), Packet().bytes(), MSTACK_RX_PASS_UNCLAIMED));
-  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  programs.claim(tuple("0.0.0.0", 7, proto_udp));
   EXPECT_TRUE(steered(receive(Packet().bytes()), Packet().bytes(), 1));
 }
 
@@ -136,11 +136,11 @@ TEST_F(UplinkRx, IgnoresAPendingClaim) {
 // The gate is what is asked first: where it says that nobody claimed a port, no claim is looked for.
 TEST_F(UplinkRx, AClosedGatePassesWithoutALookup) {
   claim_everything();
-  programs.set_gate(kUdp, 7, 0);
-  for (const Packet& packet : {ip4(kUdp), ip6(kUdp)}) {
+  programs.set_gate(proto_udp, 7, 0);
+  for (const Packet& packet : {ip4(proto_udp), ip6(proto_udp)}) {
     EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
   }
-  for (const Packet& packet : {ip4(kTcp), ip6(kTcp)}) {
+  for (const Packet& packet : {ip4(proto_tcp), ip6(proto_tcp)}) {
     EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
   }
 }
@@ -174,20 +174,20 @@ TEST_F(UplinkRx, IgnoresWhatMacTheFrameCarries) {
 
 class UplinkRxQueues : public UplinkRx {
  protected:
-  static constexpr std::uint16_t kFirst = 17;
+  static constexpr std::uint16_t first_slot = 17;
 
-  UplinkRxQueues() { programs.add_slots(kFirst, MSTACK_MAX_QUEUES); }
+  UplinkRxQueues() { programs.add_slots(first_slot, MSTACK_MAX_QUEUES); }
 
   // The queue that a packet goes to; the number of queues where it goes to none of them.
   std::uint16_t queue_of(const Packet& packet, std::uint16_t queues) {
     const Outcome outcome = receive(packet.bytes());
     const auto slot = static_cast<std::uint16_t>(outcome.frame.at(4) << 8 | outcome.frame.at(5));
-    if (outcome.action != XDP_REDIRECT || slot < kFirst || slot >= kFirst + queues) return queues;
-    return steered(outcome, packet.bytes(), slot) ? static_cast<std::uint16_t>(slot - kFirst) : queues;
+    if (outcome.action != XDP_REDIRECT || slot < first_slot || slot >= first_slot + queues) return queues;
+    return steered(outcome, packet.bytes(), slot) ? static_cast<std::uint16_t>(slot - first_slot) : queues;
   }
 
   void claim_queues(const Packet& packet, std::uint16_t queues) {
-    programs.claim(tuple(packet.to, packet.to_port, packet.protocol), {.slot = kFirst, .queues = queues});
+    programs.claim(tuple(packet.to, packet.to_port, packet.protocol), {.slot = first_slot, .queues = queues});
   }
 };
 

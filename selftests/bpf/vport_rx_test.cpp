@@ -17,8 +17,8 @@ namespace {
 class VportRx : public testing::Test {
  protected:
   VportRx() {
-    stack_end(kSlot);
-    programs.watch(kSlot);
+    stack_end(own_slot);
+    programs.watch(own_slot);
   }
 
   // Its ifindex is the slot, which is how vport_rx knows it.
@@ -38,7 +38,7 @@ class VportRx : public testing::Test {
     ASSERT_EQ(bpf_map_update_elem(programs.map("vport_xsks"), &slot, &fd, BPF_ANY), 0) << strerror(errno);
   }
 
-  Outcome arrive(const Bytes& frame, std::uint32_t slot = kSlot) { return programs.run("vport_rx", frame, slot); }
+  Outcome arrive(const Bytes& frame, std::uint32_t slot = own_slot) { return programs.run("vport_rx", frame, slot); }
 
   Outcome alive(std::uint32_t slot) {
     Bytes question(14);
@@ -53,7 +53,7 @@ class VportRx : public testing::Test {
     return packet;
   }
 
-  static constexpr std::uint32_t kSlot = 7;
+  static constexpr std::uint32_t own_slot = 7;
 
   Netns netns;
   Programs programs{netns.cookie(), {"vport_rx", "vport_alive"}};
@@ -61,10 +61,10 @@ class VportRx : public testing::Test {
 
 TEST_F(VportRx, DeliversToTheSocketOfTheSlot) {
   const Xsk socket("s7");
-  put(kSlot, socket);
+  put(own_slot, socket);
   const Bytes frame = steered().bytes();
   const Outcome outcome = arrive(frame);
-  EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_RX_DELIVERED, kSlot));
+  EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot));
   EXPECT_EQ(outcome.frame, frame);
   EXPECT_EQ(outcome.rx_bytes, frame.size());
   EXPECT_EQ(outcome.tx_bytes, 0U);
@@ -72,11 +72,11 @@ TEST_F(VportRx, DeliversToTheSocketOfTheSlot) {
 
 TEST_F(VportRx, TheFrameIsInTheReceiveRing) {
   Xsk socket("s7");
-  put(kSlot, socket);
+  put(own_slot, socket);
   for (const std::size_t payload : {0, 4, 1400}) {
     Packet packet = steered();
     packet.payload = Bytes(payload, 0x5a);
-    const Outcome outcome = programs.run_live("vport_rx", packet.bytes(), kSlot);
+    const Outcome outcome = programs.run_live("vport_rx", packet.bytes(), own_slot);
     EXPECT_EQ(outcome.counted, (std::map<std::string, std::uint64_t>{{"RX_DELIVERED", 1}}));
     EXPECT_EQ(socket.receive(), packet.bytes());
   }
@@ -85,36 +85,37 @@ TEST_F(VportRx, TheFrameIsInTheReceiveRing) {
 // The gateway's MAC as source is uplink_rx's work; what addresses it is the stack end's.
 TEST_F(VportRx, WhatIsNotForTheStackEndWasNotSteered) {
   const Xsk socket("s7");
-  put(kSlot, socket);
+  put(own_slot, socket);
   for (const char* mac : {"ff ff ff ff ff ff", "33 33 00 00 00 01", "01 00 5e 00 00 01", "02 4d 53 01 00 07",
                           "02 4d 53 00 00 08", "02 4d 53 00 07 00", "02 4d 53 00 01 07", "00 4d 53 00 00 07",
                           "02 4c 53 00 00 07", "02 4d 52 00 00 07", "00 00 00 00 00 00"}) {
     Packet packet = steered();
     packet.to_mac = hex(mac);
     const Outcome outcome = arrive(packet.bytes());
-    EXPECT_TRUE(did(outcome, XDP_DROP, MSTACK_RX_DROP_NOT_STEERED, kSlot)) << mac;
+    EXPECT_TRUE(did(outcome, XDP_DROP, MSTACK_RX_DROP_NOT_STEERED, own_slot)) << mac;
     EXPECT_EQ(outcome.rx_bytes, 0U);
   }
   // What the host end answers carries its own MAC to the stack's, and is let in: ARP, neighbour advertisements.
   const Bytes answer = hex("02 4d 53 00 00 07  02 4d 53 01 00 07  08 06") + zeros(28);
-  EXPECT_TRUE(did(arrive(answer), XDP_REDIRECT, MSTACK_RX_DELIVERED, kSlot));
+  EXPECT_TRUE(did(arrive(answer), XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot));
 }
 
 TEST_F(VportRx, WithoutASocketItIsDropped) {
   const Outcome outcome = arrive(steered().bytes());
-  EXPECT_TRUE(did(outcome, XDP_DROP, MSTACK_RX_DROP_NO_SOCKET, kSlot));
+  EXPECT_TRUE(did(outcome, XDP_DROP, MSTACK_RX_DROP_NO_SOCKET, own_slot));
   EXPECT_EQ(outcome.rx_bytes, 0U);
 }
 
 // The kernel takes a socket out of the map when it closes: nobody has to.
 TEST_F(VportRx, AClosedSocketLeavesItsSlot) {
   Xsk socket("s7");
-  put(kSlot, socket);
-  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_REDIRECT, MSTACK_RX_DELIVERED, kSlot));
+  put(own_slot, socket);
+  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot));
   socket.close_descriptor();
-  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_REDIRECT, MSTACK_RX_DELIVERED, kSlot)) << "its ring is still mapped";
+  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot))
+      << "its ring is still mapped";
   socket.close();
-  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_DROP, MSTACK_RX_DROP_NO_SOCKET, kSlot));
+  EXPECT_TRUE(did(arrive(steered().bytes()), XDP_DROP, MSTACK_RX_DROP_NO_SOCKET, own_slot));
 }
 
 TEST_F(VportRx, ASlotAbove255) {
@@ -131,23 +132,23 @@ TEST_F(VportRx, ASlotAbove255) {
 
 TEST_F(VportRx, TheShortestFrame) {
   const Xsk socket("s7");
-  put(kSlot, socket);
-  EXPECT_TRUE(did(arrive(cut(steered().bytes(), 14)), XDP_REDIRECT, MSTACK_RX_DELIVERED, kSlot));
+  put(own_slot, socket);
+  EXPECT_TRUE(did(arrive(cut(steered().bytes(), 14)), XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot));
 }
 
 TEST_F(VportRx, AliveSaysWhetherASlotHasASocket) {
-  EXPECT_EQ(alive(kSlot).action, XDP_DROP);
+  EXPECT_EQ(alive(own_slot).action, XDP_DROP);
   {
     Xsk socket("s7");
-    put(kSlot, socket);
-    const Outcome yes = alive(kSlot);
+    put(own_slot, socket);
+    const Outcome yes = alive(own_slot);
     EXPECT_EQ(yes.action, XDP_PASS);
     EXPECT_TRUE(yes.counted.empty()) << "a question is no packet";
     for (const std::uint32_t other : {0U, 6U, 8U, 0x0700U, 0x07000000U, 1023U, 1024U, 0xffffffffU}) {
       EXPECT_EQ(alive(other).action, XDP_DROP) << other;
     }
   }
-  EXPECT_EQ(alive(kSlot).action, XDP_DROP);
+  EXPECT_EQ(alive(own_slot).action, XDP_DROP);
 }
 
 }  // namespace

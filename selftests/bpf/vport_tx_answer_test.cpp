@@ -10,19 +10,19 @@ namespace {
 
 using VportTxAnswer = VportTx;
 
-constexpr const char* kStackMac = "02 4d 53 00 00 01";
-constexpr const char* kHostMac = "02 4d 53 01 00 01";
+constexpr const char* stack_mac = "02 4d 53 00 00 01";
+constexpr const char* host_mac = "02 4d 53 01 00 01";
 
 Bytes arp(std::uint16_t operation, std::string_view sender, std::string_view target) {
-  return hex("ff ff ff ff ff ff") + hex(kStackMac) + hex("08 06  00 01 08 00 06 04") + be16(operation) +
-         hex(kStackMac) + ip(sender) + zeros(6) + ip(target);
+  return hex("ff ff ff ff ff ff") + hex(stack_mac) + hex("08 06  00 01 08 00 06 04") + be16(operation) +
+         hex(stack_mac) + ip(sender) + zeros(6) + ip(target);
 }
 
 // An ICMPv6 message in a frame, with a right checksum.
 Bytes icmp6(std::string_view from, std::string_view to, const Bytes& message, std::uint8_t hop_limit = 255) {
-  const Bytes summed = patch(message, 2, be16(pseudo_checksum(ip(from), ip(to), kIcmp6, message)));
-  return hex("33 33 ff 00 00 99") + hex(kStackMac) + hex("86 dd 60 00 00 00") +
-         be16(static_cast<std::uint16_t>(summed.size())) + Bytes{kIcmp6, hop_limit} + ip(from) + ip(to) + summed;
+  const Bytes summed = patch(message, 2, be16(pseudo_checksum(ip(from), ip(to), proto_icmp6, message)));
+  return hex("33 33 ff 00 00 99") + hex(stack_mac) + hex("86 dd 60 00 00 00") +
+         be16(static_cast<std::uint16_t>(summed.size())) + Bytes{proto_icmp6, hop_limit} + ip(from) + ip(to) + summed;
 }
 
 Bytes solicitation(std::string_view target, const Bytes& options) {
@@ -30,7 +30,7 @@ Bytes solicitation(std::string_view target, const Bytes& options) {
 }
 
 const Bytes& source_option() {
-  static const Bytes option = hex("01 01") + hex(kStackMac);
+  static const Bytes option = hex("01 01") + hex(stack_mac);
   return option;
 }
 
@@ -41,7 +41,7 @@ TEST_F(VportTxAnswer, AnArpRequest) {
           "02 4d 53 00 00 01  c0 00 02 01"
           "00 00 00 00 00 00  c0 00 02 63");
   const Outcome outcome = transmit(request);
-  EXPECT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, kSlot));
+  EXPECT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, own_slot));
   EXPECT_EQ(outcome.frame, hex("02 4d 53 00 00 01  02 4d 53 01 00 01  08 06"
                                "00 01 08 00 06 04 00 02"
                                "02 4d 53 01 00 01  c0 00 02 63"
@@ -53,10 +53,10 @@ TEST_F(VportTxAnswer, AnArpRequest) {
 TEST_F(VportTxAnswer, AnArpRequestInAnyShape) {
   const Bytes padded = transmit(arp(1, "192.0.2.1", "192.0.2.99") + zeros(18)).frame;
   EXPECT_EQ(padded.size(), 60U);
-  EXPECT_EQ(slice(padded, 20, 22), hex("00 02") + hex(kHostMac) + ip("192.0.2.99") + hex(kStackMac) + ip("192.0.2.1"));
+  EXPECT_EQ(slice(padded, 20, 22), hex("00 02") + hex(host_mac) + ip("192.0.2.99") + hex(stack_mac) + ip("192.0.2.1"));
   for (const char* target : {"198.51.100.1", "203.0.113.99", "192.0.2.254"}) {
-    const Bytes request = patch(arp(1, "192.0.2.1", target), 0, hex(kHostMac));
-    EXPECT_TRUE(did(transmit(request), XDP_TX, MSTACK_TX_ANSWERED, kSlot)) << target;
+    const Bytes request = patch(arp(1, "192.0.2.1", target), 0, hex(host_mac));
+    EXPECT_TRUE(did(transmit(request), XDP_TX, MSTACK_TX_ANSWERED, own_slot)) << target;
   }
 }
 
@@ -93,7 +93,7 @@ TEST_F(VportTxAnswer, ArpThatIsMalformed) {
 TEST_F(VportTxAnswer, ANeighbourSolicitation) {
   const Bytes request = icmp6("2001:db8::1", "ff02::1:ff00:99", solicitation("2001:db8::99", source_option()));
   const Outcome outcome = transmit(request);
-  EXPECT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, kSlot));
+  EXPECT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, own_slot));
   EXPECT_EQ(outcome.frame, hex("02 4d 53 00 00 01  02 4d 53 01 00 01  86 dd"
                                "60 00 00 00 00 20 3a ff"
                                "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
@@ -102,7 +102,8 @@ TEST_F(VportTxAnswer, ANeighbourSolicitation) {
                                "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
                                "02 01 02 4d 53 01 00 01"));
   // A right checksum over a message that holds its own makes zero.
-  EXPECT_EQ(pseudo_checksum(ip("2001:db8::99"), ip("2001:db8::1"), kIcmp6, slice(outcome.frame, kL4v6, 32)), 0);
+  EXPECT_EQ(pseudo_checksum(ip("2001:db8::99"), ip("2001:db8::1"), proto_icmp6, slice(outcome.frame, l4_at_ip6, 32)),
+            0);
   EXPECT_EQ(outcome.tx_bytes, 0U);
 }
 
@@ -119,14 +120,14 @@ TEST_F(VportTxAnswer, ASolicitationInAnyShape) {
   };
   for (const Bytes& request : shapes) {
     const Outcome outcome = transmit(request);
-    ASSERT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, kSlot));
+    ASSERT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, own_slot));
     ASSERT_EQ(outcome.frame.size(), 14U + 40 + 32);
-    const Bytes from = slice(outcome.frame, kL3 + 8, 16);
-    const Bytes to = slice(outcome.frame, kL3 + 24, 16);
-    EXPECT_EQ(from, slice(request, kL4v6 + 8, 16)) << "it comes from the address that was asked for";
-    EXPECT_EQ(to, slice(request, kL3 + 8, 16)) << "and goes to who asked";
-    EXPECT_EQ(pseudo_checksum(from, to, kIcmp6, slice(outcome.frame, kL4v6, 32)), 0);
-    EXPECT_EQ(slice(outcome.frame, kL4v6 + 24, 8), hex("02 01") + hex(kHostMac));
+    const Bytes from = slice(outcome.frame, l3_at + 8, 16);
+    const Bytes to = slice(outcome.frame, l3_at + 24, 16);
+    EXPECT_EQ(from, slice(request, l4_at_ip6 + 8, 16)) << "it comes from the address that was asked for";
+    EXPECT_EQ(to, slice(request, l3_at + 8, 16)) << "and goes to who asked";
+    EXPECT_EQ(pseudo_checksum(from, to, proto_icmp6, slice(outcome.frame, l4_at_ip6, 32)), 0);
+    EXPECT_EQ(slice(outcome.frame, l4_at_ip6 + 24, 8), hex("02 01") + hex(host_mac));
   }
 }
 
@@ -135,7 +136,7 @@ TEST_F(VportTxAnswer, ASolicitationOfAnotherSlotGetsItsOwnGateway) {
   const Outcome outcome = programs.run("vport_tx", request, Netns::ifindex("host1"));
   EXPECT_TRUE(did(outcome, XDP_TX, MSTACK_TX_ANSWERED, 2));
   EXPECT_EQ(slice(outcome.frame, 0, 12), hex("02 4d 53 00 00 02 02 4d 53 01 00 02"));
-  EXPECT_EQ(slice(outcome.frame, kL4v6 + 26, 6), hex("02 4d 53 01 00 02"));
+  EXPECT_EQ(slice(outcome.frame, l4_at_ip6 + 26, 6), hex("02 4d 53 01 00 02"));
 }
 
 TEST_F(VportTxAnswer, Icmpv6ThatIsNoQuestionAboutAnother) {
@@ -146,7 +147,7 @@ TEST_F(VportTxAnswer, Icmpv6ThatIsNoQuestionAboutAnother) {
   drops(icmp6("::", "ff02::1:ff00:1", solicitation("2001:db8::1", {})), "duplicate address detection");
   drops(icmp6("::", "ff02::1:ff00:1", solicitation("2001:db8::1", hex("0e 01 01 02 03 04 05 06"))), "with a nonce");
   drops(icmp6("2001:db8::1", "ff02::1:ff00:1", solicitation("2001:db8::1", source_option())), "for its own address");
-  drops(icmp6("2001:db8::1", "ff02::1", hex("88 00 00 00 20 00 00 00") + target + hex("02 01") + hex(kStackMac)),
+  drops(icmp6("2001:db8::1", "ff02::1", hex("88 00 00 00 20 00 00 00") + target + hex("02 01") + hex(stack_mac)),
         "unsolicited advertisement");
   drops(icmp6("2001:db8::99", "2001:db8::1", hex("88 00 00 00 60 00 00 00") + target), "advertisement");
   drops(icmp6("fe80::1", "ff02::2", hex("85 00 00 00 00 00 00 00")), "router solicitation");
@@ -191,10 +192,10 @@ TEST_F(VportTxAnswer, ASolicitationThatIsMalformed) {
 // Behind an extension header it would have to be answered with one: dropped, and not answered into the wrong bytes.
 TEST_F(VportTxAnswer, ASolicitationBehindAnExtensionHeaderIsDropped) {
   Packet outer = udp6();
-  outer.protocol = kIcmp6;
+  outer.protocol = proto_icmp6;
   outer.to = "ff02::1:ff00:99";
   outer.extensions = {{60, hex("00 00 01 04 00 00 00 00")}};
-  const Bytes frame = patch(around(outer, solicitation("2001:db8::99", source_option())), kL3 + 7, {255});
+  const Bytes frame = patch(around(outer, solicitation("2001:db8::99", source_option())), l3_at + 7, {255});
   EXPECT_TRUE(dropped(frame, MSTACK_TX_DROP_PROTOCOL));
 }
 

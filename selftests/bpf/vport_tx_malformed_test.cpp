@@ -28,33 +28,33 @@ TEST_F(VportTxMalformed, EveryTruncation) {
 TEST_F(VportTxMalformed, LengthsOfIp) {
   for (const Packet& packet : {udp4(), tcp4()}) {
     const Bytes frame = packet.bytes();
-    for (const std::uint16_t length : {0, 1, 19, 20, 27, 0xffff, static_cast<int>(frame.size() - kL3 + 1)}) {
-      EXPECT_TRUE(dropped(patch_ip4(frame, kL3 + 2, be16(length)), MSTACK_TX_DROP_MALFORMED)) << length;
+    for (const std::uint16_t length : {0, 1, 19, 20, 27, 0xffff, static_cast<int>(frame.size() - l3_at + 1)}) {
+      EXPECT_TRUE(dropped(patch_ip4(frame, l3_at + 2, be16(length)), MSTACK_TX_DROP_MALFORMED)) << length;
     }
     for (const std::uint8_t first : {0x40, 0x41, 0x44, 0x4f, 0x05, 0x65, 0xf5}) {
-      EXPECT_TRUE(dropped(patch_ip4(frame, kL3, {first}), MSTACK_TX_DROP_MALFORMED)) << int{first};
+      EXPECT_TRUE(dropped(patch_ip4(frame, l3_at, {first}), MSTACK_TX_DROP_MALFORMED)) << int{first};
     }
     EXPECT_TRUE(dropped(patch(frame, 12, hex("86 dd")), MSTACK_TX_DROP_MALFORMED));
   }
   for (const Packet& packet : {udp6(), tcp6()}) {
     const Bytes frame = packet.bytes();
-    for (const std::uint16_t length : {0, 1, 7, 0xffff, static_cast<int>(frame.size() - kL4v6 + 1)}) {
-      EXPECT_TRUE(dropped(patch(frame, kL3 + 4, be16(length)), MSTACK_TX_DROP_MALFORMED)) << length;
+    for (const std::uint16_t length : {0, 1, 7, 0xffff, static_cast<int>(frame.size() - l4_at_ip6 + 1)}) {
+      EXPECT_TRUE(dropped(patch(frame, l3_at + 4, be16(length)), MSTACK_TX_DROP_MALFORMED)) << length;
     }
     for (const std::uint8_t first : {0x00, 0x40, 0x70, 0xf0}) {
-      EXPECT_TRUE(dropped(patch(frame, kL3, {first}), MSTACK_TX_DROP_MALFORMED)) << int{first};
+      EXPECT_TRUE(dropped(patch(frame, l3_at, {first}), MSTACK_TX_DROP_MALFORMED)) << int{first};
     }
     EXPECT_TRUE(dropped(patch(frame, 12, hex("08 00")), MSTACK_TX_DROP_MALFORMED));
   }
 }
 
 TEST_F(VportTxMalformed, LengthsOfUdpAndTcp) {
-  for (const auto& [packet, at] : {std::pair{udp4(), kL4v4}, std::pair{udp6(), kL4v6}}) {
+  for (const auto& [packet, at] : {std::pair{udp4(), l4_at_ip4}, std::pair{udp6(), l4_at_ip6}}) {
     for (const std::uint16_t length : {0, 1, 7, 13, 0xffff}) {
       EXPECT_TRUE(dropped(patch(packet.bytes(), at + 4, be16(length)), MSTACK_TX_DROP_MALFORMED)) << length;
     }
   }
-  for (const auto& [packet, at] : {std::pair{tcp4(), kL4v4}, std::pair{tcp6(), kL4v6}}) {
+  for (const auto& [packet, at] : {std::pair{tcp4(), l4_at_ip4}, std::pair{tcp6(), l4_at_ip6}}) {
     for (const std::uint8_t words : {0, 1, 4, 7, 15}) {
       const Bytes frame = patch(packet.bytes(), at + 12, {static_cast<std::uint8_t>(words << 4)});
       EXPECT_TRUE(dropped(frame, MSTACK_TX_DROP_MALFORMED)) << int{words};
@@ -92,7 +92,7 @@ TEST_F(VportTxMalformed, OtherProtocols) {
 TEST_F(VportTxMalformed, Fragments) {
   for (const Packet& packet : {udp4(), tcp4()}) {
     for (const char* flags : {"20 00", "20 01", "00 01", "1f ff", "60 00"}) {
-      EXPECT_TRUE(dropped(patch_ip4(packet.bytes(), kL3 + 6, hex(flags)), MSTACK_TX_DROP_FRAGMENT)) << flags;
+      EXPECT_TRUE(dropped(patch_ip4(packet.bytes(), l3_at + 6, hex(flags)), MSTACK_TX_DROP_FRAGMENT)) << flags;
     }
   }
   for (Packet packet : {udp6(), tcp6()}) {
@@ -152,11 +152,11 @@ TEST_F(VportTxMalformed, ExtensionHeadersOfIpv6) {
 
 // TTL, type of service, checksums and payload are the stack's own: not a byte of them is changed.
 TEST_F(VportTxMalformed, TheRestOfThePacketIsTheStacks) {
-  const Bytes four = patch_ip4(patch_ip4(udp4().bytes(), kL3 + 8, {1}), kL3 + 4, hex("be ef"));
+  const Bytes four = patch_ip4(patch_ip4(udp4().bytes(), l3_at + 8, {1}), l3_at + 4, hex("be ef"));
   EXPECT_TRUE(sent(transmit(four), four)) << "TTL of 1";
-  const Bytes sums = patch(patch(udp4().bytes(), kL3 + 10, hex("ff ff")), kL4v4 + 6, hex("00 00"));
+  const Bytes sums = patch(patch(udp4().bytes(), l3_at + 10, hex("ff ff")), l4_at_ip4 + 6, hex("00 00"));
   EXPECT_TRUE(sent(transmit(sums), sums)) << "checksums";
-  const Bytes six = patch(patch(udp6().bytes(), kL3 + 7, {1}), kL3 + 1, hex("0a bc de"));
+  const Bytes six = patch(patch(udp6().bytes(), l3_at + 7, {1}), l3_at + 1, hex("0a bc de"));
   EXPECT_TRUE(sent(transmit(six), six)) << "hop limit of 1, flow label";
   Packet padded = tcp4();
   padded.padding = zeros(6);

@@ -21,7 +21,7 @@ TEST_F(VportTxOwner, SendsALiteralFrame) {
           "45 00 00 1d 00 01 00 00 40 11 f6 6a  c0 00 02 01  c0 00 02 63"
           "00 07 12 34 00 09 00 00 61");
   const Outcome outcome = transmit(frame);
-  EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, kSlot));
+  EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, own_slot));
   EXPECT_EQ(outcome.frame, hex("02 00 00 00 00 99  02 00 00 00 00 10  08 00"
                                "45 00 00 1d 00 01 00 00 40 11 f6 6a  c0 00 02 01  c0 00 02 63"
                                "00 07 12 34 00 09 00 00 61"));
@@ -59,10 +59,10 @@ TEST_F(VportTxOwner, AnUnclaimedTupleIsRefused) {
 
 // A claim is for one transport and one family.
 TEST_F(VportTxOwner, TheOtherTransportOrFamilyIsRefused) {
-  for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.unclaim(tuple(address, 7, kTcp));
+  for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.unclaim(tuple(address, 7, proto_tcp));
   EXPECT_TRUE(dropped(tcp4().bytes(), MSTACK_TX_DROP_UNCLAIMED));
   EXPECT_TRUE(dropped(tcp6().bytes(), MSTACK_TX_DROP_UNCLAIMED));
-  programs.unclaim(tuple("192.0.2.1", 7, kUdp));
+  programs.unclaim(tuple("192.0.2.1", 7, proto_udp));
   EXPECT_TRUE(dropped(udp4().bytes(), MSTACK_TX_DROP_UNCLAIMED));
   EXPECT_TRUE(sent(transmit(udp6().bytes()), udp6().bytes()));
 }
@@ -76,12 +76,12 @@ TEST_F(VportTxOwner, AnothersTupleIsRefused) {
 
 // The same slot in a later life: the id of the vport is what counts, and is never used twice.
 TEST_F(VportTxOwner, AClaimOfAnEarlierVportInTheSlotIsRefused) {
-  programs.claim(tuple("192.0.2.1", 7, kUdp), {.vport = 99, .slot = 1});
+  programs.claim(tuple("192.0.2.1", 7, proto_udp), {.vport = 99, .slot = 1});
   EXPECT_TRUE(dropped(udp4().bytes(), MSTACK_TX_DROP_NOT_OWNER));
 }
 
 TEST_F(VportTxOwner, EveryQueueOfTheVportMaySend) {
-  programs.add_host_end(Netns::ifindex("host1"), kVport, 2);
+  programs.add_host_end(Netns::ifindex("host1"), own_vport, 2);
   for (const Packet& packet : every_kind()) {
     const Outcome outcome = programs.run("vport_tx", packet.bytes(), Netns::ifindex("host1"));
     EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, 2));
@@ -97,7 +97,7 @@ TEST_F(VportTxOwner, APendingClaimIsNotYetOwned) {
 
 // The host has lost the address after it was claimed: nothing may be sent in its name any more.
 TEST_F(VportTxOwner, AnAddressThatTheHostHasLostIsRefused) {
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     programs.claim(tuple("192.0.2.9", 7, protocol));
     programs.claim(tuple("2001:db8::9", 7, protocol));
   }
@@ -117,17 +117,17 @@ TEST_F(VportTxOwner, ADropIsSampled) {
   EXPECT_LE(events.size(), 16U) << "one a CPU that the test ran on";
   for (const mstack_event& event : events) {
     EXPECT_EQ(event.type, MSTACK_EVENT_TX_DROP);
-    EXPECT_EQ(event.vport, kVport);
-    EXPECT_EQ(event.slot, kSlot);
+    EXPECT_EQ(event.vport, own_vport);
+    EXPECT_EQ(event.slot, own_slot);
     EXPECT_EQ(event.verdict, MSTACK_TX_DROP_UNCLAIMED);
-    EXPECT_TRUE(same(event.tuple, tuple("192.0.2.1", 8, kUdp)));
+    EXPECT_TRUE(same(event.tuple, tuple("192.0.2.1", 8, proto_udp)));
   }
 }
 
 class VportTxWildcard : public VportTx {
  protected:
   VportTxWildcard() {
-    for (const std::uint8_t protocol : {kUdp, kTcp}) {
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
       for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.unclaim(tuple(address, 7, protocol));
       for (const char* any : {"0.0.0.0", "::"}) programs.claim(tuple(any, 7, protocol));
     }
@@ -164,7 +164,7 @@ TEST_F(VportTxWildcard, AnExactClaimOfAnotherVportComesFirst) {
 }
 
 TEST_F(VportTxWildcard, OfAnotherVportIsRefused) {
-  for (Packet packet : every_kind()) {
+  for (const Packet& packet : every_kind()) {
     programs.claim(tuple(packet.from.contains(':') ? "::" : "0.0.0.0", 7, packet.protocol), {.vport = 2, .slot = 2});
     EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_NOT_OWNER));
   }
@@ -172,7 +172,7 @@ TEST_F(VportTxWildcard, OfAnotherVportIsRefused) {
 
 // An IPv4-mapped address in an IPv6 header shares its key with the IPv4 tuple, and is not it.
 TEST_F(VportTxOwner, AMappedAddressOnTheWireIsRefused) {
-  programs.claim(tuple("0.0.0.0", 7, kUdp));
+  programs.claim(tuple("0.0.0.0", 7, proto_udp));
   for (const auto& [from, to] : {std::pair{"::ffff:192.0.2.1", "2001:db8::99"},
                                  {"::ffff:0.0.0.0", "2001:db8::99"},
                                  {"2001:db8::1", "::ffff:192.0.2.99"},
@@ -183,7 +183,7 @@ TEST_F(VportTxOwner, AMappedAddressOnTheWireIsRefused) {
     const Outcome outcome = transmit(packet.bytes());
     EXPECT_EQ(outcome.action, XDP_DROP) << from << " > " << to;
     EXPECT_EQ(outcome.counted.size(), 1U);
-    EXPECT_EQ(outcome.counted_by_slot.at(kSlot), outcome.counted);
+    EXPECT_EQ(outcome.counted_by_slot.at(own_slot), outcome.counted);
   }
 }
 

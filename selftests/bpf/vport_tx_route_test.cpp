@@ -61,7 +61,7 @@ TEST_F(VportTxRoute, AnInterfaceThatIsNoUplink) {
     packet.to = packet.from.contains(':') ? "2001:db8:a::99" : "203.0.113.99";
     const Outcome outcome = transmit_through(packet.bytes());
     EXPECT_EQ(outcome.counted, (std::map<std::string, std::uint64_t>{{"TX_DROP_NOT_UPLINK", 1}})) << packet.to;
-    EXPECT_EQ(outcome.counted_by_slot.at(kSlot), outcome.counted);
+    EXPECT_EQ(outcome.counted_by_slot.at(own_slot), outcome.counted);
     EXPECT_EQ(outcome.tx_bytes, 0U);
   }
 }
@@ -89,7 +89,7 @@ TEST_F(VportTxRoute, LargerThanTheRoutesMtu) {
       "neigh add 2001:db8:f::1 lladdr 02:00:00:00:00:99 nud permanent dev up0");
   for (Packet packet : every_kind()) {
     const bool six = packet.from.contains(':');
-    const std::size_t headers = (six ? 40U : 20U) + (packet.protocol == kUdp ? 8U : 20U);
+    const std::size_t headers = (six ? 40U : 20U) + (packet.protocol == proto_udp ? 8U : 20U);
     packet.payload = zeros(1500 - headers);
     EXPECT_TRUE(sent(transmit(packet.bytes()), packet.bytes())) << "the interface's own";
     packet.to = six ? "2001:db8:f::1" : "198.51.100.1";
@@ -103,7 +103,7 @@ TEST_F(VportTxRoute, LargerThanTheRoutesMtu) {
 TEST_F(VportTxRoute, LargerThanTheUplinksMtu) {
   Netns::ip("link set up0 mtu 1400");
   for (Packet packet : every_kind()) {
-    const std::size_t headers = (packet.from.contains(':') ? 40U : 20U) + (packet.protocol == kUdp ? 8U : 20U);
+    const std::size_t headers = (packet.from.contains(':') ? 40U : 20U) + (packet.protocol == proto_udp ? 8U : 20U);
     packet.payload = zeros(1401 - headers);
     EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_TOO_BIG));
   }
@@ -124,7 +124,7 @@ TEST_F(VportTxRoute, DestinationsThatAreNotUnicast) {
 
 // The broadcast of a subnet is known to the routing table alone.
 TEST_F(VportTxRoute, ASubnetsBroadcastIsNotSent) {
-  for (const std::uint8_t protocol : {kUdp, kTcp}) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     Packet packet = udp4();
     packet.protocol = protocol;
     packet.to = "192.0.2.255";
@@ -139,6 +139,7 @@ TEST_F(VportTxRoute, ASubnetsBroadcastIsNotSent) {
 // What is carried out, not only decided: the frame comes out at the other end of the uplink.
 TEST_F(VportTxRoute, TheFrameLeavesByTheUplink) {
   const Fd wire(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  ASSERT_TRUE(wire);
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);

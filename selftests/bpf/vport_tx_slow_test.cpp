@@ -15,7 +15,7 @@ class VportTxSlow : public VportTx {
 
   testing::AssertionResult counted_once(const Outcome& outcome, int action, mstack_verdict verdict,
                                         const Bytes& frame) {
-    const auto counted = did(outcome, static_cast<std::uint32_t>(action), verdict, kSlot);
+    const auto counted = did(outcome, static_cast<std::uint32_t>(action), verdict, own_slot);
     if (!counted) return counted;
     if (outcome.tx_bytes != frame.size())
       return testing::AssertionFailure() << outcome.tx_bytes << " bytes were counted";
@@ -63,7 +63,7 @@ TEST_F(VportTxSlow, ThisHostsOwnStackGetsWhatIsForIt) {
       EXPECT_EQ(transmit(packet.bytes()).action, XDP_PASS) << to;
       const Outcome outcome = transmit_through(packet.bytes());
       EXPECT_EQ(outcome.counted, (Counts{{"TX_TO_HOST", 1}})) << to;
-      EXPECT_EQ(outcome.counted_by_slot.at(kSlot), outcome.counted);
+      EXPECT_EQ(outcome.counted_by_slot.at(own_slot), outcome.counted);
       EXPECT_EQ(outcome.tx_bytes, packet.bytes().size());
       // On to the next filter or the stack; either way it is not dropped and not redirected.
       EXPECT_TRUE(outcome.action == TC_ACT_OK || outcome.action == static_cast<std::uint32_t>(TC_ACT_UNSPEC) ||
@@ -106,7 +106,7 @@ TEST_F(VportTxSlow, AHostAddressThatIsNotKnownIsNotServed) {
 TEST_F(VportTxSlow, JudgesByItself) {
   const auto refuses = [&](const Bytes& frame, mstack_verdict verdict) {
     const Outcome outcome = slow(frame);
-    EXPECT_TRUE(did(outcome, TC_ACT_SHOT, verdict, kSlot));
+    EXPECT_TRUE(did(outcome, TC_ACT_SHOT, verdict, own_slot));
     EXPECT_EQ(outcome.tx_bytes, 0U);
   };
   for (const Packet& packet : every_kind()) {

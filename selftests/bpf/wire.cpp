@@ -23,16 +23,16 @@ bool is_ip6(std::string_view address) {
 Bytes transport(const Packet& packet) {
   const Bytes from = ip(packet.from);
   const Bytes to = ip(packet.to);
-  if (packet.protocol == kUdp) {
+  if (packet.protocol == proto_udp) {
     const auto length = static_cast<std::uint16_t>(8 + packet.payload.size());
     Bytes udp = be16(packet.from_port) + be16(packet.to_port) + be16(length) + be16(0) + packet.payload;
-    const std::uint16_t sum = pseudo_checksum(from, to, kUdp, udp);
+    const std::uint16_t sum = pseudo_checksum(from, to, proto_udp, udp);
     return patch(udp, 6, be16(sum == 0 ? 0xffff : sum));
   }
   // An acknowledgement with data: no options, so a data offset of 5 words.
   Bytes tcp = be16(packet.from_port) + be16(packet.to_port) + be32(0x01020304) + be32(0x05060708) +
               hex("50 18 ff ff 00 00 00 00") + packet.payload;
-  return patch(tcp, 16, be16(pseudo_checksum(from, to, kTcp, tcp)));
+  return patch(tcp, 16, be16(pseudo_checksum(from, to, proto_tcp, tcp)));
 }
 
 Bytes around_ip4(const Packet& outer, const Bytes& message) {
@@ -103,9 +103,9 @@ Bytes patch(Bytes frame, std::size_t offset, const Bytes& with) {
 }
 
 Bytes patch_ip4(Bytes frame, std::size_t offset, const Bytes& with) {
-  frame = patch(patch(std::move(frame), offset, with), kL3 + 10, be16(0));
-  const std::size_t header = std::min<std::size_t>((frame.at(kL3) & 0xfU) * 4, frame.size() - kL3);
-  return patch(frame, kL3 + 10, be16(internet_checksum(slice(frame, kL3, std::max<std::size_t>(header, 20)))));
+  frame = patch(patch(std::move(frame), offset, with), l3_at + 10, be16(0));
+  const std::size_t header = std::min<std::size_t>((frame.at(l3_at) & 0xfU) * 4, frame.size() - l3_at);
+  return patch(frame, l3_at + 10, be16(internet_checksum(slice(frame, l3_at, std::max<std::size_t>(header, 20)))));
 }
 
 Bytes cut(Bytes frame, std::size_t length) {

@@ -31,14 +31,14 @@ std::uint16_t internet_checksum(const Bytes& bytes);
 // Of an upper-layer message with its IPv4 or IPv6 pseudo header.
 std::uint16_t pseudo_checksum(const Bytes& from, const Bytes& to, std::uint8_t protocol, const Bytes& message);
 
-inline constexpr std::uint8_t kIcmp = 1;
-inline constexpr std::uint8_t kTcp = 6;
-inline constexpr std::uint8_t kUdp = 17;
-inline constexpr std::uint8_t kIcmp6 = 58;
+inline constexpr std::uint8_t proto_icmp = 1;
+inline constexpr std::uint8_t proto_tcp = 6;
+inline constexpr std::uint8_t proto_udp = 17;
+inline constexpr std::uint8_t proto_icmp6 = 58;
 
-inline constexpr std::size_t kL3 = 14;         // where the IP header starts
-inline constexpr std::size_t kL4v4 = 14 + 20;  // and what follows it, without options
-inline constexpr std::size_t kL4v6 = 14 + 40;
+inline constexpr std::size_t l3_at = 14;           // where the IP header starts
+inline constexpr std::size_t l4_at_ip4 = 14 + 20;  // and what follows it, without options
+inline constexpr std::size_t l4_at_ip6 = 14 + 40;
 
 // An IPv6 extension header. The first byte of `bytes`, next header, is filled in.
 struct Extension {
@@ -55,7 +55,7 @@ struct Packet {
   std::uint16_t from_port = 40000;
   std::string_view to = "192.0.2.1";
   std::uint16_t to_port = 7;
-  std::uint8_t protocol = kUdp;
+  std::uint8_t protocol = proto_udp;
   Bytes options;                      // of IPv4; a multiple of 4 bytes
   std::vector<Extension> extensions;  // of IPv6
   Bytes payload = hex("de ad be ef");

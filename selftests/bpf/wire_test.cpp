@@ -17,7 +17,7 @@ TEST(Wire, Tcp6WithAnExtensionHeader) {
   Packet packet;
   packet.from = "2001:db8:f::2";
   packet.to = "2001:db8::1";
-  packet.protocol = kTcp;
+  packet.protocol = proto_tcp;
   packet.payload = {};
   packet.extensions = {{60, hex("00 00 01 04 00 00 00 00")}};
   EXPECT_EQ(packet.bytes(), hex("02 00 00 00 00 01  02 00 00 00 00 02  86 dd"

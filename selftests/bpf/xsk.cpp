@@ -20,23 +20,24 @@ void check(int result, const char* what) {
   if (result < 0) throw std::system_error(errno, std::generic_category(), what);
 }
 
-std::atomic_ref<std::uint32_t> word(std::uint8_t* ring, std::uint64_t offset) {
-  return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(static_cast<void*>(ring + offset)));
+// Rings start on a page, and the offsets of their words are multiples of 4.
+std::atomic_ref<std::uint32_t> word(void* ring, std::uint64_t offset) {
+  return std::atomic_ref(static_cast<std::uint32_t*>(ring)[offset / sizeof(std::uint32_t)]);
 }
 
 }  // namespace
 
 Xsk::Xsk(const std::string& interface) : socket_(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0)) {
   check(socket_.get(), "socket(AF_XDP)");
-  void* memory = mmap(nullptr, kFrames * kFrameSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = mmap(nullptr, frame_count * frame_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) check(-1, "mmap");
   umem_ = static_cast<std::uint8_t*>(memory);
   xdp_umem_reg umem{};
   umem.addr = reinterpret_cast<std::uintptr_t>(umem_);
-  umem.len = kFrames * kFrameSize;
-  umem.chunk_size = kFrameSize;
+  umem.len = frame_count * frame_size;
+  umem.chunk_size = frame_size;
   check(setsockopt(socket_.get(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof umem), "XDP_UMEM_REG");
-  const std::uint32_t entries = kFrames;
+  const std::uint32_t entries = frame_count;
   for (const int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING}) {
     check(setsockopt(socket_.get(), SOL_XDP, ring, &entries, sizeof entries), "ring");
   }
@@ -44,16 +45,16 @@ Xsk::Xsk(const std::string& interface) : socket_(socket(AF_XDP, SOCK_RAW | SOCK_
   socklen_t size = sizeof offsets;
   check(getsockopt(socket_.get(), SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size), "XDP_MMAP_OFFSETS");
 
-  const std::size_t fill_size = offsets.fr.desc + kFrames * sizeof(std::uint64_t);
+  const std::size_t fill_size = offsets.fr.desc + frame_count * sizeof(std::uint64_t);
   std::uint8_t* fill = map_ring(fill_size, XDP_UMEM_PGOFF_FILL_RING);
-  for (std::uint64_t i = 0; i < kFrames; ++i) {
-    const std::uint64_t address = i * kFrameSize;
+  for (std::uint64_t i = 0; i < frame_count; ++i) {
+    const std::uint64_t address = i * frame_size;
     std::memcpy(fill + offsets.fr.desc + i * sizeof address, &address, sizeof address);
   }
-  word(fill, offsets.fr.producer).store(kFrames, std::memory_order_release);
+  word(fill, offsets.fr.producer).store(frame_count, std::memory_order_release);
   munmap(fill, fill_size);
 
-  receive_ring_size_ = offsets.rx.desc + kFrames * sizeof(xdp_desc);
+  receive_ring_size_ = offsets.rx.desc + frame_count * sizeof(xdp_desc);
   receive_ring_ = map_ring(receive_ring_size_, XDP_PGOFF_RX_RING);
   producer_ = offsets.rx.producer;
   consumer_ = offsets.rx.consumer;
@@ -69,7 +70,7 @@ Xsk::Xsk(const std::string& interface) : socket_(socket(AF_XDP, SOCK_RAW | SOCK_
 void Xsk::close() {
   close_descriptor();
   if (receive_ring_ != nullptr) munmap(std::exchange(receive_ring_, nullptr), receive_ring_size_);
-  if (umem_ != nullptr) munmap(std::exchange(umem_, nullptr), kFrames * kFrameSize);
+  if (umem_ != nullptr) munmap(std::exchange(umem_, nullptr), frame_count * frame_size);
 }
 
 std::uint8_t* Xsk::map_ring(std::size_t size, std::uint64_t offset) {
@@ -86,8 +87,8 @@ std::optional<Bytes> Xsk::receive() {
     return std::nullopt;
   }
   if (word(receive_ring_, producer_).load(std::memory_order_acquire) == next) return std::nullopt;
-  xdp_desc descriptor;
-  std::memcpy(&descriptor, receive_ring_ + descriptors_ + (next % kFrames) * sizeof descriptor, sizeof descriptor);
+  xdp_desc descriptor{};
+  std::memcpy(&descriptor, receive_ring_ + descriptors_ + (next % frame_count) * sizeof descriptor, sizeof descriptor);
   Bytes frame(umem_ + descriptor.addr, umem_ + descriptor.addr + descriptor.len);
   word(receive_ring_, consumer_).store(next + 1, std::memory_order_release);
   return frame;

@@ -26,8 +26,8 @@ class Xsk {
   void close_descriptor() { socket_.reset(); }
 
  private:
-  static constexpr std::uint32_t kFrames = 16;
-  static constexpr std::uint32_t kFrameSize = 2048;
+  static constexpr std::uint32_t frame_count = 16;
+  static constexpr std::uint32_t frame_size = 2048;
 
   std::uint8_t* map_ring(std::size_t size, std::uint64_t offset);
 
