@@ -7,6 +7,7 @@
 
 #include "lib/answer.h"
 #include "lib/count.h"
+#include "lib/flow.h"
 #include "lib/l2.h"
 #include "lib/parse.h"
 #include "lib/route.h"
@@ -77,8 +78,21 @@ static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct ms
 	return XDP_PASS;
 }
 
+/* The way of the flow's last packet, for one whose source was checked as ever. False: find out. */
+static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, const struct packet *packet,
+					   const struct flow *flow)
+{
+	if (check_source(&flow->from, &packet->source) != MSTACK_TX_SENT)
+		return false;
+	if (bpf_redirect_map(&uplinks, flow->uplink, XDP_PASS) != XDP_REDIRECT)
+		return false;
+	write_macs(eth, flow->dmac, flow->smac);
+	count_sent(flow->from.slot, MSTACK_TX_SENT, end - (void *)eth);
+	return true;
+}
+
 static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
-				const struct mstack_host_end *from)
+				const struct mstack_host_end *from, struct flow *flow)
 {
 	struct bpf_fib_lookup fib;
 
@@ -103,7 +117,9 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const st
 	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT)
 		return pass_to_slow_path(eth, from);
 	write_macs(eth, fib.dmac, fib.smac);
-	count_sent(from->slot, MSTACK_TX_SENT, ctx->data_end - ctx->data);
+	count_sent(from->slot, MSTACK_TX_SENT, (void *)(long)ctx->data_end - (void *)eth);
+	if (flow)
+		remember_flow(flow, packet, ctx->ingress_ifindex, from, &fib);
 	return XDP_REDIRECT;
 }
 
@@ -113,16 +129,25 @@ int vport_tx(struct xdp_md *ctx)
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	__u32 ifindex = ctx->ingress_ifindex;
-	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	struct mstack_host_end *from;
 	enum mstack_verdict verdict;
+	enum parse_result parsed;
 	struct packet packet;
+	struct flow *flow = NULL;
 
+	parsed = parse(&packet, data, end, PARSE_TRANSMITTED);
+	if (parsed == PARSED) {
+		flow = place_of_flow(&packet, ifindex);
+		if (flow && is_known(flow, &packet, ifindex) && send_as_before(data, end, &packet, flow))
+			return XDP_REDIRECT;
+	}
+
+	from = bpf_map_lookup_elem(&host_ends, &ifindex);
 	if (!from) {
 		count(MSTACK_TX_DROP_NO_VPORT);
 		return XDP_DROP;
 	}
-
-	switch (parse(&packet, data, end, PARSE_TRANSMITTED)) {
+	switch (parsed) {
 	case PARSED:
 		break;
 	case PARSED_ARP:
@@ -149,7 +174,7 @@ int vport_tx(struct xdp_md *ctx)
 		return drop_tuple(from, &packet.source, verdict);
 	if (!is_unicast(packet.destination.addr))
 		return drop_tuple(from, &packet.source, MSTACK_TX_DROP_DESTINATION);
-	return send(ctx, data, &packet, from);
+	return send(ctx, data, &packet, from, flow);
 }
 
 static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)

@@ -38,7 +38,7 @@ enum parse_result {
 };
 
 struct packet {
-	struct mstack_tuple source;
+	struct mstack_tuple source __attribute__((aligned(8))); /* the two are compared as one: see flow.h */
 	struct mstack_tuple destination;
 	void *network;		/* IPv4 or IPv6 header */
 	__u32 transport_offset; /* from there to the TCP or UDP header */
