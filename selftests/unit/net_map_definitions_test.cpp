@@ -25,6 +25,7 @@ TEST(MapDefinitions, AreThoseOfTheBpfObject) {
   bpf_object__for_each_map(map, object.get()) {
     if (bpf_map__is_internal(map)) continue;  // .rodata and the like
     const std::string name = bpf_map__name(map);
+    if (name == "flows") continue;  // vport_tx's own memory, of a few milliseconds: pinned nowhere
     const Definition* definition = mstack::maps::find_definition(name);
     ASSERT_TRUE(definition) << name << " is in no table";
     seen.insert(name);
