@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -71,6 +72,7 @@ struct Agent::Request {
     kOpen,
     kBind,
     kSet,
+    kSetBytes,
     kListen,
     kAccept,
     kConnect,
@@ -148,6 +150,18 @@ int Agent::bind(int socket, std::string_view address, std::uint16_t port) {
 }
 int Agent::set(int socket, int level, int option, int value) {
   return ask({.operation = Request::kSet, .descriptor = socket, .first = level, .second = option, .third = value})
+      .result;
+}
+int Agent::set(int socket, int level, int option, const Bytes& value) {
+  Address bytes;
+  bytes.length = static_cast<socklen_t>(value.size());
+  if (value.size() > sizeof bytes.storage) throw std::invalid_argument("an option of too many bytes");
+  std::ranges::copy(value, reinterpret_cast<std::uint8_t*>(&bytes.storage));
+  return ask({.operation = Request::kSetBytes,
+              .descriptor = socket,
+              .first = level,
+              .second = option,
+              .address = bytes})
       .result;
 }
 int Agent::listen(int socket) {
@@ -279,6 +293,9 @@ void Agent::serve(int channel) {
       case Request::kBind: reply.result = or_errno(::bind(fd, address, request.address.length)); break;
       case Request::kSet:
         reply.result = or_errno(setsockopt(fd, request.first, request.second, &request.third, sizeof request.third));
+        break;
+      case Request::kSetBytes:
+        reply.result = or_errno(setsockopt(fd, request.first, request.second, address, request.address.length));
         break;
       case Request::kListen: reply.result = or_errno(::listen(fd, 8)); break;
       case Request::kAccept: reply.result = or_errno(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC)); break;

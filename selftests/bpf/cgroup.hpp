@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "fd.hpp"
+#include "wire.hpp"
 
 namespace bpf_test {
 
@@ -42,6 +43,7 @@ class Agent {
   int open(int family, int type, int protocol = 0);
   int bind(int socket, std::string_view address, std::uint16_t port);
   int set(int socket, int level, int option, int value);
+  int set(int socket, int level, int option, const Bytes& value);  // of 100 bytes at most
   int listen(int socket);
   int accept(int socket);
   int connect(int socket, std::string_view address, std::uint16_t port);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 
@@ -16,16 +17,20 @@
 
 namespace bpf_test {
 
-class SockLife : public testing::Test {
+// What writes and reads records, alone: without the hooks that keep unfit sockets from having one, a socket can lose
+// its port and bind another.
+class SockRecords : public testing::Test {
  protected:
-  SockLife() {
+  SockRecords() {
     Netns::ip(
         "addr add 192.0.2.1/32 dev lo\naddr add 192.0.2.2/32 dev lo\n"
         "addr add 2001:db8::1/128 dev lo nodad\naddr add 2001:db8::2/128 dev lo nodad");
     for (const char* address : {"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"}) programs.local(address);
-    for (const char* program : {"sock_bind4", "sock_bind6", "sock_release"}) {
-      programs.attach_to_cgroup(program, cgroup.fd());
-    }
+    attach({"sock_bind4", "sock_bind6", "sock_release"});
+  }
+
+  void attach(std::initializer_list<const char*> names) {
+    for (const char* name : names) programs.attach_to_cgroup(name, cgroup.fd());
   }
 
   // A socket of the address's family, bound; the negative errno where bind() refused, and then it is closed.
@@ -44,7 +49,7 @@ class SockLife : public testing::Test {
     return socket;
   }
 
-  // A record of cookie 0 is none: what a socket is left with that was bound, and was refused when it bound anew.
+  // A record of cookie 0 is none: of a socket that is unfit, or was refused when it bound anew.
   std::optional<mstack_socket> record(int socket) {
     auto found = programs.record(agent.borrow(socket).get());
     if (found && found->cookie == 0) found.reset();
@@ -56,8 +61,22 @@ class SockLife : public testing::Test {
 
   Netns netns;
   Cgroup cgroup;
-  Programs programs{netns.cookie(), {"sock_bind4", "sock_bind6", "sock_release"}};
+  Programs programs{netns.cookie(),
+                    {"sock_bind4", "sock_bind6", "sock_release", "sock_port4", "sock_port6", "sock_connect4",
+                     "sock_connect6", "sock_option"}};
   Agent agent{cgroup};
+};
+
+// As mstackd attaches them.
+class SockLife : public SockRecords {
+ protected:
+  SockLife() { attach({"sock_port4", "sock_port6", "sock_connect4", "sock_connect6", "sock_option"}); }
+
+  // Why the socket can have no record, ever: enum mstack_socket_unfit.
+  std::uint32_t unfit(int socket) {
+    const auto found = programs.record(agent.borrow(socket).get());
+    return found ? found->unfit : 0;
+  }
 };
 
 }  // namespace bpf_test

@@ -1,49 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A claim lives exactly as long as its owner: until the last holder of the socket lets go, or binds it anew.
+// A claim lives until the last holder of its owner's socket lets go.
 #include <string>
 
-#include "sock_fixture.hpp"
+#include "owner_fixture.hpp"
 
 namespace bpf_test {
 namespace {
 
-class SockRelease : public SockLife {
- protected:
-  static constexpr std::uint16_t owned_port = 7;
-
-  // A bound socket that owns its tuple, and counts to see what becomes of them: 5 on its gate, 9 on its slot.
-  int owner(std::uint8_t protocol, std::string_view address, std::uint16_t port = owned_port) {
-    const int socket = bound(protocol, address, port);
-    EXPECT_GE(socket, 0);
-    const std::uint16_t real = agent.port(socket);
-    claim_for(socket, tuple(address, real, protocol));
-    programs.set_gate(protocol, real, 5);
-    programs.set_slot_claims(1, 9);
-    return socket;
-  }
-
-  testing::AssertionResult counts(std::uint8_t protocol, std::uint16_t port, std::uint32_t gate, std::uint32_t slot) {
-    const std::uint32_t real_gate = programs.gate(protocol, port);
-    const std::uint32_t real_slot = programs.slot_claims(1);
-    if (real_gate == gate && real_slot == slot) return testing::AssertionSuccess();
-    return testing::AssertionFailure() << "gate " << real_gate << ", slot_claims " << real_slot << ", expected " << gate
-                                       << " and " << slot;
-  }
-
-  testing::AssertionResult alive(const mstack_tuple& tuple) {
-    if (!programs.claimed(tuple)) return testing::AssertionFailure() << "the claim is gone";
-    return counts(tuple.protocol, port_of(tuple), 5, 9);
-  }
-
-  testing::AssertionResult released(const mstack_tuple& tuple) {
-    if (programs.claimed(tuple)) return testing::AssertionFailure() << "the claim is still there";
-    return counts(tuple.protocol, port_of(tuple), 4, 8);
-  }
-
-  static std::uint16_t port_of(const mstack_tuple& tuple) {
-    return static_cast<std::uint16_t>(tuple.port >> 8 | tuple.port << 8);
-  }
-};
+using SockRelease = Owners<SockLife>;
 
 TEST_F(SockRelease, ByClose) {
   for (const char* address : {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::", "::ffff:192.0.2.1"}) {
@@ -104,7 +68,7 @@ TEST_F(SockRelease, ByTheLastHolderOfAPassedDescriptor) {
 }
 
 TEST_F(SockRelease, BySigkill) {
-  for (const char* address : {"192.0.2.1", "2001:db8::1"}) owner(proto_udp, address, 0);
+  for (const char* address : {"192.0.2.1", "2001:db8::1"}) owner(proto_udp, address, 8);
   const int socket = owner(proto_udp, "192.0.2.2");
   ASSERT_GE(socket, 0);
   agent.kill();
@@ -205,60 +169,6 @@ TEST_F(SockRelease, CountsForTheVportsFirstSlot) {
   EXPECT_EQ(events[0].slot, 1000U);
 }
 
-// A UDP socket whose port the kernel chose gives it up on connect(AF_UNSPEC), and may bind another.
-TEST_F(SockRelease, ByBindingAnew) {
-  for (const char* address : {"192.0.2.1", "2001:db8::1", "0.0.0.0", "::"}) {
-    SCOPED_TRACE(address);
-    const int socket = owner(proto_udp, address, 0);
-    const mstack_tuple old = tuple(address, agent.port(socket), proto_udp);
-    ASSERT_EQ(agent.disconnect(socket), 0);
-    EXPECT_TRUE(programs.claimed(old)) << "until it binds anew, nobody else can have it";
-    EXPECT_EQ(bound(proto_udp, address, port_of(old)), -EADDRINUSE);
-    ASSERT_EQ(agent.bind(socket, address, 4242), 0);
-    EXPECT_TRUE(released(old));
-    EXPECT_EQ(programs.events().size(), 1U);
-    EXPECT_EQ(agent.close(socket), 0);
-    EXPECT_TRUE(released(old)) << "and not once more at the end";
-    EXPECT_TRUE(programs.events().empty());
-  }
-}
-
-// A listening TCP socket does so on disconnect.
-TEST_F(SockRelease, ByBindingATcpSocketAnew) {
-  const int socket = owner(proto_tcp, "192.0.2.1", 0);
-  const mstack_tuple old = tuple("192.0.2.1", agent.port(socket), proto_tcp);
-  ASSERT_EQ(agent.listen(socket), 0);
-  ASSERT_EQ(agent.disconnect(socket), 0);
-  ASSERT_EQ(agent.bind(socket, "192.0.2.1", 4242), 0);
-  EXPECT_TRUE(released(old));
-}
-
-// To the very tuple that it owns: its own claim is not in its way, and goes like any other.
-TEST_F(SockRelease, ByBindingTheSameAnew) {
-  const int socket = owner(proto_udp, "192.0.2.1", 0);
-  const mstack_tuple key = tuple("192.0.2.1", agent.port(socket), proto_udp);
-  ASSERT_EQ(agent.disconnect(socket), 0);
-  ASSERT_EQ(agent.bind(socket, "192.0.2.1", port_of(key)), 0);
-  EXPECT_TRUE(released(key));
-  const auto found = record(socket);
-  ASSERT_TRUE(found.has_value());
-  EXPECT_TRUE(same(found->tuple, key));
-}
-
-// Refused on the way, it owns what it owned or nothing; at the end the claim is gone and counted down once.
-TEST_F(SockRelease, AfterARefusedBindAnew) {
-  programs.claim(tuple("192.0.2.1", 4242, proto_udp), {.vport = 2, .slot = 2, .cookie = 12345});
-  const int socket = owner(proto_udp, "192.0.2.1", 0);
-  const mstack_tuple old = tuple("192.0.2.1", agent.port(socket), proto_udp);
-  ASSERT_EQ(agent.disconnect(socket), 0);
-  EXPECT_EQ(agent.bind(socket, "192.0.2.1", 4242), -EADDRINUSE);
-  const auto found = record(socket);
-  EXPECT_TRUE(!found.has_value() || same(found->tuple, old));
-  EXPECT_EQ(agent.close(socket), 0);
-  EXPECT_TRUE(released(old));
-  EXPECT_TRUE(programs.claimed(tuple("192.0.2.1", 4242, proto_udp)));
-}
-
 // A connection's socket has the listener's tuple, and is not its owner.
 TEST_F(SockRelease, NotByAnAcceptedConnection) {
   const mstack_tuple key = tuple("192.0.2.1", owned_port, proto_tcp);
@@ -272,20 +182,6 @@ TEST_F(SockRelease, NotByAnAcceptedConnection) {
   EXPECT_EQ(agent.close(client), 0);
   EXPECT_TRUE(alive(key));
   EXPECT_EQ(agent.close(listener), 0);
-  EXPECT_TRUE(released(key));
-}
-
-// Neither shutdown() nor a connection ends a claim: the socket is still bound.
-TEST_F(SockRelease, NotByConnectOrShutdown) {
-  const mstack_tuple key = tuple("192.0.2.1", owned_port, proto_udp);
-  const int socket = owner(proto_udp, "192.0.2.1");
-  ASSERT_EQ(agent.connect(socket, "192.0.2.2", 9), 0);
-  EXPECT_TRUE(alive(key));
-  EXPECT_EQ(agent.shutdown(socket), 0);
-  EXPECT_TRUE(alive(key));
-  EXPECT_EQ(agent.disconnect(socket), 0);
-  EXPECT_TRUE(alive(key)) << "a port that was asked for stays";
-  EXPECT_EQ(agent.close(socket), 0);
   EXPECT_TRUE(released(key));
 }
 
