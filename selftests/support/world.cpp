@@ -207,7 +207,10 @@ std::vector<std::string> World::leftovers_after_end() const {
   }
   if (attached_xdp(host_, uplink) != 0) left.push_back("XDP program on " + uplink);
   const Fd cgroup{check(::open(cgroup_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open " + cgroup_)};
-  for (const auto type : {BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND, BPF_CGROUP_INET_SOCK_RELEASE}) {
+  for (const auto type :
+       {BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND, BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND,
+        BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_INET_SOCK_CREATE, BPF_CGROUP_INET_SOCK_RELEASE,
+        BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_SENDMSG, BPF_CGROUP_SETSOCKOPT, BPF_CGROUP_GETSOCKOPT}) {
     std::uint32_t flags = 0, count = 0;
     check(::bpf_prog_query(cgroup.get(), type, 0, &flags, nullptr, &count), "query cgroup programs");
     if (count != 0) left.push_back("cgroup program of type " + std::to_string(type));
