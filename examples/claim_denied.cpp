@@ -57,6 +57,11 @@ struct Name {
     }
   }
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  [[nodiscard]] std::uint16_t port() const {
+    sockaddr_in in = {};  // sockaddr_in6 has the port in the same place
+    std::memcpy(&in, &storage, sizeof(in));
+    return ntohs(in.sin_port);
+  }
 };
 
 class Attempts {
@@ -72,11 +77,23 @@ class Attempts {
   [[nodiscard]] Socket made(int type = SOCK_DGRAM) const {
     return Socket(socket(own_.address.is_ipv4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
   }
-  // Bound to the program's own address, on a port that the kernel picks.
+  [[nodiscard]] static bool bind_to(const Socket& socket, const mstack::Tuple& tuple) {
+    const Name name(tuple);
+    return socket && bind(socket.fd(), name.get(), name.size) == 0;
+  }
+  // The program's own address with a port that is free, or was a moment ago.
+  [[nodiscard]] mstack::Tuple free_tuple(int type = SOCK_DGRAM) const {
+    const Socket socket = made(type);
+    mstack::Tuple tuple = own_;
+    Name name(own_);
+    if (!bind_to(socket, own_)) return tuple;
+    getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&name.storage), &name.size);
+    tuple.port = name.port();
+    return tuple;
+  }
   [[nodiscard]] Socket bound(int type = SOCK_DGRAM) const {
     Socket socket = made(type);
-    const Name name(own_);
-    return bind(socket.fd(), name.get(), name.size) == 0 ? std::move(socket) : Socket(-1);
+    return bind_to(socket, free_tuple(type)) ? std::move(socket) : Socket(-1);
   }
   void claim(const char* what, const Socket& socket) {
     if (!socket) return unable(what);
@@ -91,7 +108,9 @@ class Attempts {
     ++not_refused_;
   }
 
-  void connected_and_back();
+  void picked_port();
+  void connected();
+  void on_device();
   void foreign_address();
   void shared_port();
   void claimed_already();
@@ -102,27 +121,41 @@ class Attempts {
   int refused_ = 0, not_refused_ = 0;
 };
 
-// connect() to nobody at all frees a port that the kernel picked, and keeps the socket: whoever binds the port next
-// must not find it claimed by this socket.
-void Attempts::connected_and_back() {
+// connect() to nobody at all makes such a socket lose its port, and keep all else: whoever binds the port next must not
+// find it claimed.
+void Attempts::picked_port() {
+  const Socket socket = made();
+  if (!bind_to(socket, own_)) return unable("a port that the kernel picked");
+  claim("a port that the kernel picked", socket);
+}
+
+void Attempts::connected() {
   const Socket socket = bound();
   mstack::Tuple peer = own_;
   peer.port = 9;
   if (peer.address.is_wildcard()) peer.address = *mstack::Address::parse(peer.address.is_ipv4() ? "127.0.0.1" : "::1");
   const Name name(peer);
-  if (connect(socket.fd(), name.get(), name.size) != 0) return unable("a connected socket");
+  if (!socket || connect(socket.fd(), name.get(), name.size) != 0) return unable("a connected socket");
   claim("a connected socket", socket);
   sockaddr nobody = {};
   nobody.sa_family = AF_UNSPEC;
-  if (connect(socket.fd(), &nobody, sizeof(nobody)) != 0) return unable("a socket that connect() took its port from");
-  claim("a socket that connect() took its port from", socket);
+  if (connect(socket.fd(), &nobody, sizeof(nobody)) != 0) return unable("a socket that was connected");
+  claim("a socket that was connected", socket);
+}
+
+// It holds the port on that device alone; others may have it on the rest.
+void Attempts::on_device() {
+  const Socket socket = made();
+  if (setsockopt(socket.fd(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) != 0 || !bind_to(socket, free_tuple()))
+    return unable("a socket of one device");
+  claim("a socket of one device", socket);
 }
 
 // IP_FREEBIND lets anyone bind an address that this host does not have.
 void Attempts::foreign_address() {
   const Socket socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int on = 1;
-  const Name name({.address = *mstack::Address::parse("203.0.113.254"), .port = 0});
+  const Name name({.address = *mstack::Address::parse("203.0.113.254"), .port = free_tuple().port});
   if (setsockopt(socket.fd(), IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) != 0 ||
       bind(socket.fd(), name.get(), name.size) != 0)
     return unable("an address of another host");
@@ -134,10 +167,8 @@ void Attempts::shared_port() {
   const Socket first = made(), second = made();
   const int on = 1;
   for (const Socket* socket : {&first, &second}) setsockopt(socket->fd(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-  Name name(own_);
-  if (bind(first.fd(), name.get(), name.size) != 0) return unable("a port shared by SO_REUSEPORT");
-  getsockname(first.fd(), reinterpret_cast<sockaddr*>(&name.storage), &name.size);
-  if (bind(second.fd(), name.get(), name.size) != 0) return unable("a port shared by SO_REUSEPORT");
+  const mstack::Tuple tuple = free_tuple();
+  if (!bind_to(first, tuple) || !bind_to(second, tuple)) return unable("a port shared by SO_REUSEPORT");
   claim("a port shared by SO_REUSEPORT", first);
 }
 
@@ -166,7 +197,9 @@ void Attempts::all(const std::string& taken) {
     claim("a listening socket", listener);
   else
     unable("a listening socket");
-  connected_and_back();
+  picked_port();
+  connected();
+  on_device();
   foreign_address();
   const bool ipv4 = own_.address.is_ipv4();
   result("a loopback address", vport_.claim(mstack::udp(ipv4 ? "127.0.0.1" : "::1", 0)));
@@ -182,7 +215,7 @@ int fail(const mstack::Error& error) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   std::string bind = "0.0.0.0:0", taken, run_dir;
   CLI::App app("Tries to claim what is not its own. Exit status 0: every attempt was refused.");
   app.add_option("--bind", bind, "an address of this host to try with, port 0 (0.0.0.0:0)")->type_name("ADDR:PORT");
@@ -205,4 +238,6 @@ int main(int argc, char** argv) {
   attempts.all(taken);
   std::printf("claim_denied: %d refused, %d not refused\n", attempts.refused(), attempts.not_refused());
   return attempts.not_refused() == 0 ? 0 : 1;
+} catch (const std::exception& error) {
+  return fail({.code = ENOMEM, .what = error.what()});
 }

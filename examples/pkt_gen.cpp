@@ -202,13 +202,12 @@ Totals totals_of(const std::deque<Worker>& workers) {
 }
 
 double seconds_of(const std::deque<Worker>& workers) {
-  std::optional<Clock::time_point> first, last;
+  auto first = Clock::time_point::max(), last = Clock::time_point::min();
   for (const Worker& worker : workers) {
-    if (!worker.first) continue;
-    first = first ? std::min(*first, *worker.first) : *worker.first;
-    last = last ? std::max(*last, *worker.last) : *worker.last;
+    first = std::min(first, worker.first.value_or(first));
+    last = std::max(last, worker.last.value_or(last));
   }
-  return first ? std::chrono::duration<double>(*last - *first).count() : 0;
+  return last > first ? std::chrono::duration<double>(last - first).count() : 0;
 }
 
 mstack::Expected<mstack::QueueStatistics> statistics_of(mstack::Vport& vport) {
@@ -233,6 +232,7 @@ int run(mstack::Vport& vport, report::Report& report, const Work& work) {
   Finished finished;
   const auto start = Clock::now();
   std::vector<std::jthread> threads;
+  threads.reserve(vport.queues());
   for (std::size_t i = 0; i < vport.queues(); ++i)
     threads.emplace_back([&, i] {
       if (const auto done = work(vport.queue(i), start, workers[i]); !done) {
@@ -294,7 +294,7 @@ int generate(const Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   Options options;
   std::string mode;
   CLI::App app("Sends or counts packets through a vport; prints the rate every second, and a summary.");
@@ -325,4 +325,6 @@ int main(int argc, char** argv) {
   }
   stop::on_signals();
   return generate(options);
+} catch (const std::exception& error) {
+  return fail({.code = ENOMEM, .what = error.what()});
 }

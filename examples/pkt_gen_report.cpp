@@ -27,9 +27,9 @@ void Report::interval(const Totals& totals, Clock::time_point now) {
   if (json_)
     std::printf("{\"type\":\"interval\",\"mode\":\"%s\",\"seconds\":%.3f,\"pps\":%.0f,\"mbps\":%.1f,\"lost\":%" PRId64
                 "}\n",
-                name_.data(), seconds, packets, megabits, lost);
+                name_, seconds, packets, megabits, lost);
   else
-    std::printf("%s  %12.0f packets/s  %10.1f Mbit/s  %" PRId64 " lost\n", name_.data(), packets, megabits, lost);
+    std::printf("%s  %12.0f packets/s  %10.1f Mbit/s  %" PRId64 " lost\n", name_, packets, megabits, lost);
   std::fflush(stdout);
   before_ = totals;
   last_ = now;
@@ -43,12 +43,12 @@ void Report::summary(const Totals& totals, double seconds, const mstack::QueueSt
                 ",\"seconds\":%.6f,\"pps\":%.0f,\"mbps\":%.1f,\"lost\":%" PRIu64 ",\"tx_ring_full\":%" PRIu64
                 ",\"kicks\":%" PRIu64 ",\"rx_dropped\":%" PRIu64 ",\"rx_ring_full\":%" PRIu64
                 ",\"fill_ring_empty\":%" PRIu64 ",\"tx_invalid\":%" PRIu64 "}\n",
-                name_.data(), totals.packets, totals.bytes, seconds, packets, megabits, totals.lost,
-                queues.tx_ring_full, queues.kicks, queues.kernel_rx_dropped, queues.kernel_rx_ring_full,
-                queues.kernel_fill_ring_empty, queues.kernel_tx_invalid);
+                name_, totals.packets, totals.bytes, seconds, packets, megabits, totals.lost, queues.tx_ring_full,
+                queues.kicks, queues.kernel_rx_dropped, queues.kernel_rx_ring_full, queues.kernel_fill_ring_empty,
+                queues.kernel_tx_invalid);
   } else {
-    std::printf("%s total: %" PRIu64 " packets, %" PRIu64 " bytes in %.3f s: %.0f packets/s, %.1f Mbit/s\n",
-                name_.data(), totals.packets, totals.bytes, seconds, packets, megabits);
+    std::printf("%s total: %" PRIu64 " packets, %" PRIu64 " bytes in %.3f s: %.0f packets/s, %.1f Mbit/s\n", name_,
+                totals.packets, totals.bytes, seconds, packets, megabits);
     std::printf("   lost %" PRIu64 ", RX ring full %" PRIu64 ", fill ring empty %" PRIu64 ", TX ring full %" PRIu64
                 ", system calls to send %" PRIu64 "\n",
                 totals.lost, queues.kernel_rx_ring_full, queues.kernel_fill_ring_empty, queues.tx_ring_full,

@@ -7,8 +7,6 @@
 #include <chrono>
 #include <cstdint>
 #include <mstack/mstack.hpp>
-#include <string>
-#include <string_view>
 
 namespace report {
 
@@ -43,7 +41,7 @@ class Report {
   void summary(const Totals& totals, double seconds, const mstack::QueueStatistics& queues) const;
 
  private:
-  std::string_view name_;
+  const char* name_;
   bool json_;
   Totals before_;
   Clock::time_point last_ = Clock::now();

@@ -48,7 +48,7 @@ mstack::Expected<void> echo(mstack::Queue& queue, std::uint64_t count) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   std::string bind, run_dir;
   std::uint64_t count = 0;
   CLI::App app("Answers every UDP packet to ADDR:PORT with itself, beside the kernel's own services.");
@@ -74,4 +74,6 @@ int main(int argc, char** argv) {
 
   const auto done = echo(vport->queue(0), count);
   return done ? 0 : fail(done.error());
+} catch (const std::exception& error) {
+  return fail({.code = ENOMEM, .what = error.what()});
 }

@@ -49,7 +49,7 @@ Expected<std::vector<Fd>> Client::exchange(protocol::Header& header, std::span<c
     if (is_lost(received.error().code)) return connection_lost();
     return received;
   }
-  protocol::Reply reply;
+  protocol::Reply reply = {};
   std::memcpy(&reply, response.data(), sizeof(reply));
   // A claim's results name the refused ones; results that are all zero say that the request as a whole was refused.
   std::uint32_t results = 0;

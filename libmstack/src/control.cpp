@@ -41,7 +41,7 @@ Expected<void> Control::resume() {
       .header = {.version = 0, .type = protocol::Type::resume_vport, .sequence = 0, .zero = 0},
       .vport = vport_,
       .zero = 0};
-  protocol::Reply reply;
+  protocol::Reply reply = {};
   const int descriptors[] = {queue0_.get()};
   auto answer = client->call(request, reply, descriptors);
   if (!answer) {
@@ -57,7 +57,7 @@ Expected<std::vector<Expected<Tuple>>> Control::claim(std::span<const int> socke
   protocol::Claim request = {.header = {.version = 0, .type = protocol::Type::claim, .sequence = 0, .zero = 0},
                              .count = static_cast<std::uint32_t>(sockets.size()),
                              .zero = 0};
-  protocol::TuplesReply reply;
+  protocol::TuplesReply reply = {};
   if (auto done = call(request, reply, sockets); !done) return std::unexpected(std::move(done.error()));
   if (auto checked = protocol::check_tuples(reply, sockets.size()); !checked) {
     client_.close();
@@ -81,7 +81,7 @@ Expected<void> Control::release(const Tuple& tuple) {
   request.header.type = protocol::Type::release;
   request.count = 1;
   request.tuples[0] = protocol::to_wire(tuple);
-  protocol::TuplesReply reply;
+  protocol::TuplesReply reply = {};
   if (auto done = call(request, reply); !done) return done;
   if (auto checked = protocol::check_tuples(reply, 1); !checked) {
     client_.close();

@@ -29,14 +29,14 @@ std::string_view text_of(const Reply& reply) {
 
 Expected<void> check_reply(std::span<const std::byte> received, const Header& request, std::size_t response_size) {
   if (received.size() < sizeof(Header)) return malformed(std::to_string(received.size()) + " bytes");
-  Header header;
+  Header header = {};
   std::memcpy(&header, received.data(), sizeof(header));
   if (header.version != request.version)
     return failure(EPROTONOSUPPORT, "mstackd speaks version " + std::to_string(header.version) +
                                         " of the protocol, this library version " + std::to_string(request.version) +
                                         ": install both from the same release");
   if (received.size() < sizeof(Reply)) return malformed(std::to_string(received.size()) + " bytes");
-  Reply reply;
+  Reply reply = {};
   std::memcpy(&reply, received.data(), sizeof(reply));
   if (header.type != request.type) return malformed("not of the request's type");
   if (header.sequence != request.sequence) return malformed("not of the request's sequence number");

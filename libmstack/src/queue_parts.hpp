@@ -21,8 +21,8 @@ struct QueueSizes {
 };
 
 struct QueueParts {
-  QueueSizes sizes;
-  MacAddress mac, gateway_mac;
+  QueueSizes sizes = {};
+  MacAddress mac = {}, gateway_mac = {};
   Mapping umem;
   Fd socket;
   Mapping rx, tx, fill, completion;

@@ -101,12 +101,11 @@ Expected<void> send(int fd, std::span<const std::byte> message, std::span<const 
   if (descriptors.size() > protocol::max_descriptors)
     return failure(EINVAL, "a message carries at most " + std::to_string(protocol::max_descriptors) + " descriptors");
   iovec part = {.iov_base = const_cast<std::byte*>(message.data()), .iov_len = message.size()};
-  alignas(cmsghdr) std::array<std::byte, control_size> control;
+  alignas(cmsghdr) std::array<std::byte, control_size> control = {};
   msghdr header = {};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   if (!descriptors.empty()) {
-    control.fill(std::byte{0});
     header.msg_control = control.data();
     header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
     cmsghdr* rights = CMSG_FIRSTHDR(&header);
@@ -124,7 +123,7 @@ Expected<void> send(int fd, std::span<const std::byte> message, std::span<const 
 
 Expected<Received> receive(int fd, std::span<std::byte> buffer, std::size_t max_descriptors) {
   iovec part = {.iov_base = buffer.data(), .iov_len = buffer.size()};
-  alignas(cmsghdr) std::array<std::byte, control_size> control;
+  alignas(cmsghdr) std::array<std::byte, control_size> control = {};
   msghdr header = {};
   header.msg_iov = &part;
   header.msg_iovlen = 1;

@@ -58,7 +58,7 @@ Expected<protocol::OpenVport> request_of(const VportOptions& options) {
 
 // A file smaller than what is mapped of it would be a SIGBUS at the first frame past its end.
 Expected<void> check_umem(int fd, const protocol::OpenVportReply& reply) {
-  struct stat status;
+  struct stat status = {};
   if (::fstat(fd, &status) < 0) return system_failure(errno, "cannot look at the UMEM");
   const std::uint64_t size = std::uint64_t{reply.queues} * reply.frames * reply.frame_size;
   if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) < size)
@@ -152,7 +152,7 @@ Expected<Vport> Vport::open(const VportOptions& options) {
   const std::string run_dir = run_directory(options.run_dir);
   auto client = Client::connect(run_dir);
   if (!client) return std::unexpected(std::move(client.error()));
-  protocol::OpenVportReply reply;
+  protocol::OpenVportReply reply = {};
   auto descriptors = client->call(*request, reply, {}, 1 + request->queues);
   if (!descriptors) return std::unexpected(std::move(descriptors.error()));
   if (auto checked = protocol::check_open(reply, *request); !checked) return std::unexpected(checked.error());

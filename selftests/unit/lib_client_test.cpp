@@ -26,7 +26,7 @@ Expected<std::vector<Fd>> call_against(const test::Script& script, std::size_t m
   auto client = Client::connect(server.run_dir());
   if (!client) return std::unexpected(client.error());
   auto request = attach();
-  protocol::Reply reply;
+  protocol::Reply reply = {};
   auto answer = client->call(request, reply, {}, max_descriptors);
   // Whatever comes after an error would be out of step; after a refusal it is not.
   if (!answer) {
@@ -53,7 +53,7 @@ TEST(Client, PassesOnARefusalWithItsText) {
     ASSERT_TRUE(peer.next());
     auto reply = peer.answer<protocol::Reply>();
     reply.error = EPERM;
-    std::strcpy(reply.text.data(), "only for root; use sudo");
+    Peer::set_text(reply, "only for root; use sudo");
     peer.send(reply);
   });
   ASSERT_FALSE(answer);
@@ -72,7 +72,7 @@ TEST(Client, SpeaksManyTimesInTurn) {
   ASSERT_TRUE(client);
   for (int i = 0; i < 100; ++i) {
     auto request = attach();
-    protocol::Reply reply;
+    protocol::Reply reply = {};
     ASSERT_TRUE(client->call(request, reply));
   }
 }
@@ -126,7 +126,7 @@ TEST(Client, DoesNotWaitForEver) {
   ASSERT_TRUE(pair);
   Client client(std::move(pair->first), std::chrono::milliseconds(1));
   auto request = attach();
-  protocol::Reply reply;
+  protocol::Reply reply = {};
   EXPECT_EQ(code_of(client.call(request, reply)), ETIMEDOUT);
   EXPECT_FALSE(client.connected());
   EXPECT_EQ(code_of(client.call(request, reply)), ECONNRESET);

@@ -320,7 +320,7 @@ TEST(DataPath, LosesNoFrameAndHandsNoneOutTwice) {
           for (auto i = random() % 20; i > 0 && kernel.send(); --i) {
           }
           break;
-        case 6:
+        default:
           path.reap();
           path.refill();
           break;

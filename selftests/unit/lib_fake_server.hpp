@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -46,11 +47,15 @@ class Peer {
   }
   template <class Request>
   Request as() const {
-    Request request;
+    Request request = {};
     std::memcpy(&request, buffer_.data(), sizeof(request));
     return request;
   }
   [[nodiscard]] protocol::Header header() const { return as<protocol::Header>(); }
+
+  static void set_text(protocol::Reply& reply, std::string_view text) {
+    std::ranges::copy(text.substr(0, reply.text.size() - 1), reply.text.begin());
+  }
 
   // A response with the request's header, otherwise 0.
   template <class Response>
@@ -63,15 +68,17 @@ class Peer {
   template <class Response>
   void send(const Response& response, std::span<const int> fds = {}, std::size_t bytes = sizeof(Response)) {
     const auto all = protocol::bytes_of(response);
-    static_cast<void>(unix_socket::send(socket_.get(), all.first(bytes), fds));
+    // The client may be gone by now, which is its business.
+    if (auto sent = unix_socket::send(socket_.get(), all.first(bytes), fds); !sent) last_error = sent.error().code;
   }
 
   std::vector<Fd> descriptors;
   std::size_t size = 0;
+  int last_error = 0;  // of send()
 
  private:
   Fd socket_;
-  std::array<std::byte, 16384> buffer_;
+  std::array<std::byte, 16384> buffer_ = {};
 };
 
 using Script = std::function<void(Peer&)>;

@@ -30,7 +30,7 @@ TEST(CheckReply, TakesAnAnswerAndARefusal) {
   Reply reply = good_reply();
   EXPECT_TRUE(check_reply(bytes_of(reply), request, sizeof(Reply)));
   reply.error = EADDRINUSE;
-  std::strcpy(reply.text.data(), "claimed");
+  std::memcpy(reply.text.data(), "claimed", sizeof("claimed"));
   EXPECT_TRUE(check_reply(bytes_of(reply), request, sizeof(Reply)));
   EXPECT_EQ(text_of(reply), "claimed");
   EXPECT_TRUE(check_reply(bytes_of(reply), request, sizeof(TuplesReply))) << "a bare refusal";

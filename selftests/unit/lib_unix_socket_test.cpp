@@ -34,7 +34,7 @@ class UnixSocket : public testing::Test {
     right = std::move(made->second);
   }
   Fd left, right;
-  std::array<std::byte, 64> buffer;
+  std::array<std::byte, 64> buffer = {};
 };
 
 TEST(Fd, HasOneOwner) {
@@ -120,13 +120,15 @@ TEST_F(UnixSocket, TellsTheEnd) {
   EXPECT_EQ(unix_socket::send(right.get(), text("x")).error().code, EPIPE);
 }
 
-TEST_F(UnixSocket, ClosesDescriptorsOfAnEmptyMessage) {
+TEST_F(UnixSocket, OwnsTheDescriptorsOfAnEmptyMessage) {
   const auto before = open_descriptors();
   const int fds[] = {left.get()};
   ASSERT_TRUE(unix_socket::send(left.get(), {}, fds));
   auto received = unix_socket::receive(right.get(), buffer, 1);
   ASSERT_TRUE(received);
   EXPECT_TRUE(received->end);
+  EXPECT_EQ(received->descriptors.size(), 1u);
+  received->descriptors.clear();
   EXPECT_EQ(open_descriptors(), before);
 }
 

@@ -174,7 +174,7 @@ TEST_F(ControlTest, GivesEachDescriptorItsOwnResult) {
     reply.results[0].tuple = protocol::to_wire(*udp("192.0.2.1", 1));
     reply.results[1].error = EADDRINUSE;
     reply.reply.error = EADDRINUSE;
-    std::strcpy(reply.reply.text.data(), "claimed by vport 9");
+    Peer::set_text(reply.reply, "claimed by vport 9");
     peer.send(reply);
   }});
   const auto results = control(server)->claim(two);
@@ -238,7 +238,7 @@ TEST_F(ControlTest, SaysWhyTheVportCannotBeTakenBack) {
                              ASSERT_TRUE(peer.next());
                              auto reply = peer.answer<protocol::Reply>();
                              reply.error = ENOENT;
-                             std::strcpy(reply.text.data(), "no such vport");
+                             Peer::set_text(reply, "no such vport");
                              peer.send(reply);
                            }});
   const auto released = control(server)->release(*udp("192.0.2.1", 1));
