@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "daemon/admission.hpp"
+
+namespace mstack::daemon {
+namespace {
+
+constexpr std::uint64_t here = 4711, owner = 99;
+constexpr std::uint8_t closed = 7, established = 1, listening = 10, syn_sent = 2, bound_inactive = 13;
+
+mstack_tuple tuple(const char* address, std::uint16_t port = 53, std::uint8_t protocol = IPPROTO_UDP) {
+  mstack_tuple tuple = {};
+  if (std::strchr(address, ':')) {
+    ::inet_pton(AF_INET6, address, tuple.addr);
+  } else {
+    tuple.addr[2] = htonl(0xffff);
+    ::inet_pton(AF_INET, address, &tuple.addr[3]);
+  }
+  tuple.port = htons(port);
+  tuple.protocol = protocol;
+  return tuple;
+}
+
+SocketFacts bound(const mstack_tuple& to, int domain = AF_INET) {
+  mstack_socket record = {};
+  record.tuple = to;
+  record.uid = 1000;
+  record.netns_cookie = here;
+  record.cookie = owner;
+  return {.domain = domain,
+          .type = to.protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM,
+          .protocol = to.protocol,
+          .listening = false,
+          .v6only = domain == AF_INET,
+          .cookie = owner,
+          .netns_cookie = here,
+          .record = record};
+}
+
+net::Holder holder(const mstack_tuple& of, std::uint64_t cookie = owner, std::uint8_t state = closed) {
+  return {.cookie = cookie, .tuple = of, .family = AF_INET, .state = state, .v6only = false};
+}
+
+bool all_local(const mstack_address&) {
+  return true;
+}
+bool none_local(const mstack_address&) {
+  return false;
+}
+
+int first(const SocketFacts& facts, const IsLocal& is_local = all_local) {
+  const auto looked = first_look(facts, here, is_local);
+  if (looked) return 0;
+  EXPECT_FALSE(looked.error().what.empty());
+  return looked.error().code;
+}
+
+int second(const SocketFacts& before, const SocketFacts& now, const std::vector<net::Holder>& holders,
+           bool bound_tcp_is_seen = true) {
+  const auto looked = second_look(before, now, holders, bound_tcp_is_seen);
+  return looked ? 0 : looked.error().code;
+}
+
+int second(const SocketFacts& facts, const std::vector<net::Holder>& holders, bool bound_tcp_is_seen = true) {
+  return second(facts, facts, holders, bound_tcp_is_seen);
+}
+
+TEST(FirstLook, AdmitsWhatIsBoundHere) {
+  for (const mstack_tuple& to : {tuple("192.0.2.1"), tuple("0.0.0.0"), tuple("192.0.2.1", 80, IPPROTO_TCP)}) {
+    const auto looked = first_look(bound(to), here, all_local);
+    ASSERT_TRUE(looked) << looked.error().what;
+    ASSERT_EQ(looked->count, 1u);
+    EXPECT_TRUE(is_same(looked->tuple[0], to));
+  }
+  EXPECT_EQ(first(bound(tuple("2001:db8::1"), AF_INET6)), 0);
+}
+
+TEST(FirstLook, ADualStackWildcardIsTwoClaims) {
+  auto facts = bound(tuple("::", 53), AF_INET6);
+  facts.v6only = false;
+  const auto looked = first_look(facts, here, none_local);
+  ASSERT_TRUE(looked);
+  ASSERT_EQ(looked->count, 2u);
+  EXPECT_TRUE(is_same(looked->tuple[0], tuple("::")));
+  EXPECT_TRUE(is_same(looked->tuple[1], tuple("0.0.0.0")));
+  facts.v6only = true;
+  EXPECT_EQ(first_look(facts, here, none_local)->count, 1u);
+}
+
+TEST(FirstLook, RefusesOtherKindsOfSockets) {
+  auto facts = bound(tuple("192.0.2.1"));
+  facts.domain = AF_UNIX;
+  EXPECT_EQ(first(facts), EAFNOSUPPORT);
+  facts.domain = AF_PACKET;
+  EXPECT_EQ(first(facts), EAFNOSUPPORT);
+  facts = bound(tuple("192.0.2.1"));
+  facts.type = SOCK_RAW;
+  EXPECT_EQ(first(facts), ESOCKTNOSUPPORT);
+  facts = bound(tuple("192.0.2.1"));
+  facts.protocol = IPPROTO_UDPLITE;
+  EXPECT_EQ(first(facts), ESOCKTNOSUPPORT);
+  facts = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
+  facts.protocol = 262;  // MPTCP
+  EXPECT_EQ(first(facts), ESOCKTNOSUPPORT);
+  facts = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
+  facts.listening = true;
+  EXPECT_EQ(first(facts), EINVAL);
+}
+
+TEST(FirstLook, BelievesOnlyTheKernelsRecord) {
+  auto facts = bound(tuple("192.0.2.1"));
+  facts.record.reset();
+  EXPECT_EQ(first(facts), ENOKEY);
+  facts = bound(tuple("192.0.2.1"));
+  facts.record->cookie = 0;
+  EXPECT_EQ(first(facts), ENOKEY) << "of a bind that was refused";
+  facts = bound(tuple("192.0.2.1"));
+  facts.record->cookie = owner + 1;
+  EXPECT_EQ(first(facts), ENOKEY) << "another's";
+  facts = bound(tuple("192.0.2.1"));
+  facts.record->tuple.protocol = IPPROTO_TCP;
+  EXPECT_EQ(first(facts), ENOKEY);
+  EXPECT_EQ(first(bound(tuple("192.0.2.1", 0))), ENOKEY);
+}
+
+TEST(FirstLook, RefusesSocketsThatCouldLoseTheirPort) {
+  auto facts = bound(tuple("192.0.2.1"));
+  facts.record->cookie = 0;
+  facts.record->unfit = MSTACK_SOCKET_PICKED_PORT;
+  EXPECT_EQ(first(facts), EOPNOTSUPP);
+  facts.record->unfit = MSTACK_SOCKET_ON_DEVICE;
+  EXPECT_EQ(first(facts), EOPNOTSUPP);
+  facts.record->unfit = MSTACK_SOCKET_CONNECTED;
+  EXPECT_EQ(first(facts), EISCONN);
+}
+
+TEST(FirstLook, RefusesOtherNamespaces) {
+  auto facts = bound(tuple("192.0.2.1"));
+  facts.netns_cookie = here + 1;
+  EXPECT_EQ(first(facts), EXDEV);
+  facts = bound(tuple("192.0.2.1"));
+  facts.record->netns_cookie = here + 1;
+  EXPECT_EQ(first(facts), ENOKEY);
+}
+
+TEST(FirstLook, RefusesAddressesThatThisHostDoesNotHave) {
+  EXPECT_EQ(first(bound(tuple("192.0.2.1")), none_local), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("2001:db8::1"), AF_INET6), none_local), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("0.0.0.0")), none_local), 0) << "every address of this host, whatever they are";
+  EXPECT_EQ(first(bound(tuple("::"), AF_INET6), none_local), 0);
+  // Even if an interface should have them.
+  for (const char* address : {"127.0.0.1", "127.1.2.3"}) EXPECT_EQ(first(bound(tuple(address))), EADDRNOTAVAIL);
+  for (const char* address : {"::1", "fe80::1"}) EXPECT_EQ(first(bound(tuple(address), AF_INET6)), EADDRNOTAVAIL);
+}
+
+TEST(SecondLook, WantsTheOwnerAsItWas) {
+  const auto facts = bound(tuple("192.0.2.1"));
+  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.1"))}), 0);
+  auto anew = facts;
+  anew.record->tuple = tuple("192.0.2.1", 54);
+  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
+  anew = facts;
+  anew.record.reset();
+  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
+  anew = facts;
+  anew.record->unfit = MSTACK_SOCKET_CONNECTED;
+  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
+  anew = facts;
+  anew.listening = true;
+  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), EINVAL);
+}
+
+TEST(SecondLook, WantsTheOwnerToHoldItsPort) {
+  const auto facts = bound(tuple("192.0.2.1"));
+  EXPECT_EQ(second(facts, {}), ESTALE);
+  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.9"))}), ESTALE) << "bound to what it was not";
+  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.1"), owner, established)}), EISCONN);
+  const auto tcp = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
+  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, bound_inactive)}), 0);
+  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, syn_sent)}), EISCONN);
+  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, listening)}), EINVAL);
+}
+
+TEST(SecondLook, AnOlderKernelDoesNotShowBoundTcpSockets) {
+  const auto tcp = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
+  EXPECT_EQ(second(tcp, {}, false), 0);
+  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, established)}, false), EISCONN);
+  EXPECT_EQ(second(bound(tuple("192.0.2.1")), {}, false), ESTALE) << "UDP sockets it shows";
+}
+
+TEST(SecondLook, WantsTheOwnerToBeTheOnlyHolder) {
+  const auto facts = bound(tuple("192.0.2.1"));
+  const auto own = holder(tuple("192.0.2.1"));
+  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.1"), 5)}), EADDRINUSE);
+  EXPECT_EQ(second(facts, {own, holder(tuple("0.0.0.0"), 5)}), EADDRINUSE);
+  EXPECT_EQ(second(facts, {own, holder(tuple("::"), 5)}), EADDRINUSE) << "dual-stack";
+  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.1"), 5, established)}), EADDRINUSE);
+  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.2"), 5)}), 0);
+  EXPECT_EQ(second(facts, {own, holder(tuple("2001:db8::1"), 5)}), 0);
+  auto only6 = holder(tuple("::"), 5);
+  only6.v6only = true;
+  EXPECT_EQ(second(facts, {own, only6}), 0);
+}
+
+TEST(SecondLook, AWildcardIsSharedWithAnyAddress) {
+  const auto any4 = bound(tuple("0.0.0.0"));
+  EXPECT_EQ(second(any4, {holder(tuple("0.0.0.0")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
+  EXPECT_EQ(second(any4, {holder(tuple("0.0.0.0")), holder(tuple("2001:db8::1"), 5)}), 0);
+  auto dual = bound(tuple("::"), AF_INET6);
+  dual.v6only = false;
+  EXPECT_EQ(second(dual, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
+  auto six = bound(tuple("::"), AF_INET6);
+  six.v6only = true;
+  EXPECT_EQ(second(six, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), 0);
+}
+
+TEST(Tuples, WildcardsAreKnown) {
+  EXPECT_TRUE(is_wildcard(address_of(tuple("0.0.0.0"))));
+  EXPECT_TRUE(is_wildcard(address_of(tuple("::"))));
+  EXPECT_FALSE(is_wildcard(address_of(tuple("192.0.2.1"))));
+  EXPECT_FALSE(is_wildcard(address_of(tuple("::1"))));
+  EXPECT_FALSE(is_any_ipv6(address_of(tuple("0.0.0.0"))));
+  EXPECT_TRUE(is_same(ipv4_wildcard(tuple("::", 99)), tuple("0.0.0.0", 99)));
+}
+
+}  // namespace
+}  // namespace mstack::daemon
