@@ -19,6 +19,7 @@ struct Plan {
   unsigned round_trips = 5000;
   unsigned claims = 1000, vports = 20;
   Cpus cpus;
+  std::string lane;            // only the lanes of this name: for a profiler
   std::string uplink_rx_cost;  // the program that measures it
 };
 
@@ -34,7 +35,7 @@ struct Lane {
   std::function<double()> measure;
 };
 // A round is one measurement of each lane.
-void run_rounds(const Plan& plan, const std::string& bench, std::vector<Lane*> lanes);
+void run_rounds(const Plan& plan, const std::string& bench, const std::vector<Lane*>& lanes);
 
 // What a counter grows by in a second, in millions.
 double rate_of(const Plan& plan, const std::function<std::uint64_t()>& counter);
@@ -45,6 +46,8 @@ class Worker {
   Worker(unsigned cpu, std::function<std::size_t()> work);
   Worker(Worker&&) = delete;
   ~Worker();  // throws nothing: what the work threw is printed
+  // How often other work was put in the place of a worker so far. On a quiet machine: hardly ever.
+  [[nodiscard]] static std::uint64_t displaced();
   [[nodiscard]] std::uint64_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:

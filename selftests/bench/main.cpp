@@ -59,6 +59,10 @@ void run(Options& options) {
       fmt::format("CPU {} runs the generator, the sender and the kernel's work, CPU {} the application that "
                   "receives or answers; {} can be used.",
                   plan.cpus.kernel, plan.cpus.application, plan.cpus.count));
+  report.note(
+      fmt::format("Other work was put in the place of a measuring thread {} times; the more often, the less the "
+                  "figures say.",
+                  Worker::displaced()));
   if (plan.cpus.count < 2) report.note("With one CPU everything shares it: the ratios say little.");
   std::cout << report.markdown(command_of(options));
   if (!options.json.empty()) {
@@ -82,6 +86,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(names))
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--lane", options.plan.lane, "only what is called so in the table, and no ratios: for a profiler");
   app.add_option("--json", options.json, "write every round there")->type_name("FILE");
   app.add_option("--uplink-rx-cost", options.plan.uplink_rx_cost, "the program that measures uplink_rx")->required();
   CLI11_PARSE(app, argc, argv);

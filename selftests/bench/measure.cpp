@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <thread>
@@ -8,9 +9,10 @@
 
 namespace mstack::bench {
 
-void run_rounds(const Plan& plan, const std::string& bench, std::vector<Lane*> lanes) {
+void run_rounds(const Plan& plan, const std::string& bench, const std::vector<Lane*>& lanes) {
   for (unsigned round = 0; round < plan.rounds; ++round) {
     for (Lane* lane : lanes) {
+      if (!plan.lane.empty() && lane->series.name != plan.lane) continue;
       lane->series.rounds.push_back(lane->measure());
       fmt::print(stderr, "{} {}/{}: {} {:.2f} {}\n", bench, round + 1, plan.rounds, lane->series.name,
                  lane->series.rounds.back(), lane->series.unit);
@@ -29,6 +31,16 @@ double rate_of(const Plan& plan, const std::function<std::uint64_t()>& counter) 
   return static_cast<double>(after - before) / passed.count();
 }
 
+namespace {
+
+std::atomic<std::uint64_t> displaced_workers = 0;
+
+}  // namespace
+
+std::uint64_t Worker::displaced() {
+  return displaced_workers;
+}
+
 Worker::Worker(unsigned cpu, std::function<std::size_t()> work)
     : thread_([this, cpu, work = std::move(work)] {
         try {
@@ -41,6 +53,8 @@ Worker::Worker(unsigned cpu, std::function<std::size_t()> work)
         } catch (const std::exception& error) {
           fmt::print(stderr, "{}\n", error.what());
         }
+        rusage usage = {};
+        if (::getrusage(RUSAGE_THREAD, &usage) == 0) displaced_workers += static_cast<std::uint64_t>(usage.ru_nivcsw);
       }) {}
 
 Worker::~Worker() {

@@ -21,14 +21,17 @@ Mapping map_or_throw(int fd, std::size_t size, off_t offset) {
   return std::move(*mapping);
 }
 
-}  // namespace
-
-RawSocket::RawSocket(const test::Namespace& netns, const std::string& interface) {
-  const test::Namespace::Visit visit = netns.visit();
+Mapping make_memory() {
   const test::Fd file{check(::memfd_create("bench-umem", MFD_CLOEXEC), "memfd_create")};
   check(::ftruncate(file.get(), umem_size), "ftruncate");
-  memory_ = map_or_throw(file.get(), umem_size, 0);
-  umem_ = reinterpret_cast<std::uint8_t*>(memory_.data());
+  return map_or_throw(file.get(), umem_size, 0);
+}
+
+}  // namespace
+
+RawSocket::RawSocket(const test::Namespace& netns, const std::string& interface)
+    : memory_(make_memory()), umem_(reinterpret_cast<std::uint8_t*>(memory_.data())) {
+  const test::Namespace::Visit visit = netns.visit();
   socket_ = test::Fd{check(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), "socket(AF_XDP)")};
   xdp_umem_reg umem = {};
   umem.addr = reinterpret_cast<std::uintptr_t>(umem_);

@@ -70,9 +70,13 @@ std::string figure(double value, const std::string& unit) {
   return fmt::format("{:.{}f} {}", value, digits, unit);
 }
 
+std::string named(const Series& series) {
+  return series.name + ": " + figure(series.median(), series.unit);
+}
+
 std::string line_of(const Row& row) {
-  const std::string measured =
-      fmt::format("{}: {}", row.measured.name, figure(row.measured.median(), row.measured.unit));
+  std::string measured = named(row.measured);
+  for (const Series& series : row.also) measured += ", " + named(series);
   if (!row.against) return fmt::format("| {} | {} | | | {} |\n", row.what, measured, row.aim);
   const std::vector<double> each = ratios(row);
   const auto [least, most] = std::ranges::minmax(each);
@@ -118,6 +122,7 @@ std::string Report::json(const std::string& command) const {
       one["against"] = json_of(*row.against);
       one["ratio"] = median_of(ratios(row));
     }
+    for (const Series& series : row.also) one["also"].push_back(json_of(series));
     out["rows"].push_back(std::move(one));
   }
   return out.dump(2) + '\n';

@@ -24,11 +24,17 @@ struct Row {
   Series measured;
   std::optional<Series> against = {};
   std::string aim = {};
+  std::vector<Series> also = {};  // the same under other conditions, shown beside the first
 };
 
 class Report {
  public:
-  void add(Row row) { rows_.push_back(std::move(row)); }
+  // What was not measured is left out.
+  void add(Row row) {
+    if (row.measured.rounds.empty()) return;
+    if (row.against && row.against->rounds.empty()) row.against.reset();
+    rows_.push_back(std::move(row));
+  }
   void note(std::string text) { notes_.push_back(std::move(text)); }
 
   [[nodiscard]] std::string markdown(const std::string& command) const;

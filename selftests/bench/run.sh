@@ -9,6 +9,7 @@ usage: sudo ./selftests/bench/run.sh [option]...
   --quick         shorter measurements, as many rounds
   --rounds N      rounds, of which the median counts (5)
   --only NAME     this alone: uplink_rx, receive, transmit, echo, control (repeatable)
+  --lane NAME     only what is called so in the table, without ratios: for a profiler
   --json FILE     write every round there
   --build-dir DIR a build of one's own, made already, instead of the release preset
 END
@@ -18,7 +19,7 @@ arguments=() build_dir=''
 while (($#)); do
   case $1 in
     --quick) arguments+=("$1"); shift ;;
-    --rounds | --only | --json | --build-dir)
+    --rounds | --only | --lane | --json | --build-dir)
       (($# > 1)) || { echo "$1 needs a value" >&2; usage >&2; exit 2; }
       case $1 in
         --build-dir) build_dir=$(realpath "$2") ;;

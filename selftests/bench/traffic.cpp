@@ -89,7 +89,8 @@ void Generator::generate(int program, const test::World& world, test::Bytes fram
   context.data_end = static_cast<std::uint32_t>(frame.size());
   context.ingress_ifindex = ::if_nametoindex(test::wire_end.c_str());
   while (!stop_) {
-    LIBBPF_OPTS(bpf_test_run_opts, options);
+    bpf_test_run_opts options = {};
+    options.sz = sizeof(options);
     options.data_in = frame.data();
     options.data_size_in = static_cast<__u32>(frame.size());
     options.ctx_in = &context;

@@ -13,7 +13,7 @@
 
 #include "support/world.hpp"
 
-struct traffic_bpf;
+struct traffic_bpf;  // NOLINT(readability-identifier-naming): bpftool names it
 
 namespace mstack::bench {
 
