@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What stands around the thing that is measured: a source of frames, a sink that counts, and the plain AF_XDP way in. */
+/* What stands around the thing that is measured: a source of frames, a sink that counts, and the plain AF_XDP way in.
+ */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
