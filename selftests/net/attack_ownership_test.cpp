@@ -32,7 +32,7 @@ int connect_error(int fd, const Endpoint& to) {
 
 void disconnect(int fd) {
   const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
-  ::connect(fd, &nowhere, sizeof(nowhere));
+  (void)::connect(fd, &nowhere, sizeof(nowhere));
 }
 
 class Ownership : public NetTest {
