@@ -14,6 +14,7 @@
 
 #include "daemon/bpf_link.hpp"
 #include "daemon/log.hpp"
+#include "daemon/process.hpp"
 #include "maps.hpp"
 
 namespace mstack::daemon {
@@ -24,6 +25,13 @@ constexpr const char* usual_mount = "/sys/fs/bpf";
 bool is_bpf_filesystem(const std::string& path) {
   struct statfs info = {};
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
+}
+
+pid_t last_user_of(const std::string& path) {
+  const auto map = maps::open_pinned(path, maps::definition("meta"), maps::Access::read);
+  if (!map) return 0;
+  const auto meta = maps::read_meta(map->get());
+  return meta ? static_cast<pid_t>(meta->pid) : 0;
 }
 
 Expected<void> make_directory(const std::string& path) {
@@ -51,9 +59,9 @@ Expected<PinDir> PinDir::open(const std::string& path) {
   Fd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock) return system_failure(errno, "cannot open " + path);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
-    if (errno == EWOULDBLOCK)
+    if (errno != EWOULDBLOCK) return system_failure(errno, "cannot lock " + path);
+    if (!is_dead(last_user_of(path)))
       return failure(EBUSY, "another mstackd uses the pin directory " + path + ": stop it, or give another --pin-dir");
-    return system_failure(errno, "cannot lock " + path);
   }
   return PinDir(path, std::move(lock));
 }
