@@ -171,6 +171,10 @@ void Server::receive_one(Service::Connection id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   const std::uint32_t uid = found->second.peer.uid;
+  if (closer_.is_stuck(uid)) {  // whatever comes with the message would wait too
+    close(id);
+    return;
+  }
   alignas(std::max_align_t) std::array<std::byte, largest_request> buffer;
   auto received = unix_socket::receive(found->second.socket.get(), buffer, protocol::max_descriptors);
   if (!received) {
