@@ -198,13 +198,17 @@ TEST_P(Lifetime, ADescriptorOnItsWayInAMessageCounts) {
 
 // The socket outlives its vport: the claim goes with the vport, and the tuple can be claimed again for another.
 TEST_P(Lifetime, AClaimEndsWithItsVport) {
-  if (std::get<0>(GetParam()) == Then::dead) GTEST_SKIP() << "mstackd removes vports";
   const Fd socket = bound_as(alice, protocol(), service);
   {
     Stack stack(world());
     const Claim claim = stack.claim(socket);
     become();
     EXPECT_TRUE(claimed());
+  }
+  // Only mstackd removes a vport: without one, the tuple stays its owner's.
+  if (std::get<0>(GetParam()) == Then::dead) {
+    EXPECT_TRUE(claimed());
+    start();
   }
   EXPECT_TRUE(eventually([&] { return pins().claims().empty() && pins().vports().empty(); }));
   Stack next(world());
