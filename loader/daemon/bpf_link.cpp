@@ -62,6 +62,11 @@ void LinkPin::remove() {
   path_.clear();
 }
 
+void LinkPin::remove_of_gone_device() {
+  if (!path_.empty()) (void)::unlink(path_.c_str());
+  path_.clear();
+}
+
 Expected<std::optional<Fd>> open_link(const std::string& path) {
   Fd link(::bpf_obj_get(path.c_str()));
   if (link) return std::optional(std::move(link));

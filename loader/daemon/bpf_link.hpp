@@ -52,6 +52,7 @@ class LinkPin {
 
   [[nodiscard]] explicit operator bool() const { return !path_.empty(); }
   void remove();
+  void remove_of_gone_device();    // there is nothing to detach from, which would only wait for the kernel's locks
   void leave() { path_.clear(); }  // pinned, to live on without an owner
 
  private:

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <system_error>
@@ -54,23 +56,26 @@ class Interrupter {
     event.sigev_signo = interrupt;
     event._sigev_un._tid = ::gettid();
     exists_ = ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
-    constexpr timespec millisecond = {.tv_sec = 0, .tv_nsec = 1'000'000};
-    const itimerspec times = {.it_interval = millisecond, .it_value = millisecond};
-    if (exists_) (void)::timer_settime(timer_, 0, &times, nullptr);
   }
   Interrupter(const Interrupter&) = delete;
+  void start() { set({.tv_sec = 0, .tv_nsec = 1'000'000}); }
+  void stop() { set({.tv_sec = 0, .tv_nsec = 0}); }
   ~Interrupter() {
     if (exists_) (void)::timer_delete(timer_);
   }
 
  private:
+  void set(const timespec& interval) {
+    const itimerspec times = {.it_interval = interval, .it_value = interval};
+    if (exists_) (void)::timer_settime(timer_, 0, &times, nullptr);
+  }
   timer_t timer_ = {};
   bool exists_ = false;
 };
 
 }  // namespace
 
-// Descriptors that are closed one after the other, by a thread that is there while there are any.
+// Descriptors that are closed one after the other, by a thread that is there while there are any, and a second longer.
 class Closer::Lane : public std::enable_shared_from_this<Lane> {
  public:
   void add(std::vector<Fd> descriptors) {
@@ -78,7 +83,10 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
       const std::lock_guard lock(mutex_);
       unclosed_ += descriptors.size();
       for (Fd& fd : descriptors) waiting_.push_back(std::move(fd));
-      if (std::exchange(running_, true)) return;
+      if (std::exchange(running_, true)) {
+        more_.notify_one();
+        return;
+      }
     }
     // Detached: who hangs in close() can be neither joined nor stopped. It has a share in this lane, and the process
     // ends without it. Signals are the main thread's.
@@ -108,20 +116,25 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
 
  private:
   void run() {
-    const Interrupter interrupter;
+    Interrupter interrupter;
     std::unique_lock lock(mutex_);
-    while (!waiting_.empty()) {
-      Fd fd = std::move(waiting_.front());
-      waiting_.pop_front();
-      lock.unlock();
-      fd.reset();
-      lock.lock();
-      --unclosed_;
-    }
+    do {
+      interrupter.start();
+      while (!waiting_.empty()) {
+        Fd fd = std::move(waiting_.front());
+        waiting_.pop_front();
+        lock.unlock();
+        fd.reset();
+        lock.lock();
+        --unclosed_;
+      }
+      interrupter.stop();
+    } while (more_.wait_for(lock, std::chrono::seconds(1), [this] { return !waiting_.empty(); }));
     running_ = false;
   }
 
   mutable std::mutex mutex_;
+  std::condition_variable more_;
   std::deque<Fd> waiting_;
   std::size_t unclosed_ = 0;
   bool running_ = false;

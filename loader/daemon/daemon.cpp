@@ -187,8 +187,20 @@ void Daemon::read_route_events() {
       case Kind::resync:
         sync_addresses();
         uplinks_->resync();
+        look_for_host_ends();
         break;
     }
+}
+
+// After news were lost: whose device is gone?
+void Daemon::look_for_host_ends() {
+  const auto devices = links_->host_ends();
+  if (!devices) {
+    log::warn("{}", devices.error().what);
+    return;
+  }
+  for (const std::uint32_t ifindex : vports_->host_ends())
+    if (std::ranges::find(*devices, ifindex, &net::Link::ifindex) == devices->end()) end_vport_of(ifindex);
 }
 
 // The device of one of its queues is gone. Somebody removed it, and the client learns of that by the end of its
@@ -224,10 +236,12 @@ void Daemon::end() {
     uplinks_->detach_temporary();
     if (uplinks_->empty()) {
       remove_everything();
+      log::info("ended, and left nothing behind");
       return;
     }
   }
   leave_everything();
+  log::info("ended; uplinks, vports and claims stay as they are");
 }
 
 void Daemon::remove_everything() {
@@ -235,14 +249,12 @@ void Daemon::remove_everything() {
   if (vports_) vports_->close_all();
   if (uplinks_) uplinks_->detach_all();
   pins_->remove_all();
-  log::info("ended, and left nothing behind");
 }
 
 void Daemon::leave_everything() {
   if (service_) service_->leave_vports();
   if (vports_) vports_->leave_all();
   server_.reset();
-  log::info("ended; uplinks, vports and claims stay as they are");
 }
 
 }  // namespace mstack::daemon

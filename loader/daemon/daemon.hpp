@@ -45,6 +45,7 @@ class Daemon {
   Expected<void> watch(int fd, std::function<void()> handler);
   void read_route_events();
   void sync_addresses();
+  void look_for_host_ends();
   void end_vport_of(std::uint32_t host_end);
   void tick();
   void set_timer();

@@ -65,7 +65,7 @@ class Vport {
 
   [[nodiscard]] std::uint32_t id() const { return id_; }
   [[nodiscard]] const mstack_vport& record() const { return record_; }
-  [[nodiscard]] bool owns_host_end(std::uint32_t ifindex) const;
+  [[nodiscard]] std::vector<std::uint32_t> host_ends() const;  // ifindexes, by queue
   // Whether one of its queues still has a socket.
   [[nodiscard]] Expected<bool> is_alive() const;
   // It has been taken back by this process.
@@ -77,14 +77,18 @@ class Vport {
   Vport(const VportHost& host, SlotLease lease, LedgerEntry account, std::uint32_t id)
       : host_(host), lease_(std::move(lease)), account_(std::move(account)), id_(id) {}
   Expected<void> create_ends(std::uint32_t queue, std::uint32_t mtu, bool throughput);
-  Expected<std::vector<Fd>> create_sockets(int memory, const protocol::OpenVport& request);
-  Expected<void> connect_queue(std::uint32_t queue, int xsk);
+  Expected<void> attach_host_end(std::uint32_t queue);
+  Expected<void> attach_stack_ends();
+  Expected<void> set_up_ends(std::uint32_t queue);
+  Expected<std::vector<Fd>> create_sockets(int memory, const protocol::OpenVport& request) const;
+  Expected<void> connect_queue(std::uint32_t queue, int xsk) const;
+  Expected<void> pin_link(const Fd& link, const std::string& name);
   Expected<void> replace_programs(std::uint32_t queue) const;
   void erase_entries() const;
+  void remove_ends();
 
   const VportHost& host_;
-  // Teardown goes from the last member to the first: the devices, the pins of what was attached to them, and only then
-  // are the slots free. (To detach from a device that is about to go would only take time.)
+  // Given back last: nobody else is given a slot while anything of the vport is left.
   SlotLease lease_;
   LedgerEntry account_;
   std::vector<LinkPin> links_;

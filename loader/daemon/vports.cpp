@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "daemon/log.hpp"
 #include "daemon/xsk.hpp"
@@ -151,8 +152,14 @@ const Vport* Vports::find(std::uint32_t id) const {
 
 std::optional<std::uint32_t> Vports::owner_of_host_end(std::uint32_t ifindex) const {
   for (const auto& [id, entry] : vports_)
-    if (entry.vport->owns_host_end(ifindex)) return id;
+    if (const auto ends = entry.vport->host_ends(); std::ranges::find(ends, ifindex) != ends.end()) return id;
   return std::nullopt;
+}
+
+std::vector<std::uint32_t> Vports::host_ends() const {
+  std::vector<std::uint32_t> ifindexes;
+  for (const auto& [id, entry] : vports_) std::ranges::copy(entry.vport->host_ends(), std::back_inserter(ifindexes));
+  return ifindexes;
 }
 
 std::uint32_t Vports::claims_of(std::uint32_t uid) const {

@@ -37,6 +37,7 @@ class Vports {
 
   [[nodiscard]] const Vport* find(std::uint32_t id) const;
   [[nodiscard]] std::optional<std::uint32_t> owner_of_host_end(std::uint32_t ifindex) const;
+  [[nodiscard]] std::vector<std::uint32_t> host_ends() const;  // of all vports, by ifindex
   [[nodiscard]] std::uint32_t claims_of(std::uint32_t uid) const;
   [[nodiscard]] const Ledger& ledger() const { return ledger_; }
 

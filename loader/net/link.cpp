@@ -190,6 +190,16 @@ Expected<void> Links::remove(std::uint32_t ifindex) {
   return removed;
 }
 
+Expected<void> Links::remove_group(std::uint32_t group) {
+  // Group 0 is that of every device which nobody put into another.
+  if (group == 0) return failure(EINVAL, "group 0 is not to be removed");
+  Request request(RTM_DELLINK, 0, sizeof(ifinfomsg));
+  mnl_attr_put_u32(request.message(), IFLA_GROUP, group);
+  auto removed = netlink_.request(request, "cannot remove the devices of group " + std::to_string(group));
+  if (!removed && removed.error().code == ENODEV) return {};
+  return removed;
+}
+
 Expected<void> Links::turn_off_offloads(const std::string& name) {
   if (!is_name(name)) return system_failure(ENODEV, "cannot find the device \"" + name + "\"");
   for (const std::uint32_t command : {ETHTOOL_SGRO, ETHTOOL_STXCSUM}) {
@@ -230,6 +240,7 @@ Expected<OwnedLink> create_veth(Links& stack_side, Links& host_side, const VethO
   *static_cast<ifinfomsg*>(mnl_nlmsg_get_payload_tail(message)) = {};
   message->nlmsg_len += MNL_ALIGN(sizeof(ifinfomsg));
   put_end(message, options.host_name, options.host_mac, options.mtu, host_side.netns().fd());
+  if (options.host_group) mnl_attr_put_u32(message, IFLA_GROUP, options.host_group);
   mnl_attr_nest_end(message, peer);
   mnl_attr_nest_end(message, data);
   mnl_attr_nest_end(message, info);

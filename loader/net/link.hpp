@@ -51,6 +51,8 @@ class Links {
   Expected<void> set_mtu(std::uint32_t ifindex, std::uint32_t mtu);
   // A veth goes with its peer. That it is gone already is no error.
   Expected<void> remove(std::uint32_t ifindex);
+  // All devices of a group (IFLA_GROUP, not 0) in about the time of one: most of it is waiting for RCU, once.
+  Expected<void> remove_group(std::uint32_t group);
 
   // GRO and TX checksum offload: off. A veth that keeps the latter hands its peer frames with unfinished checksums.
   Expected<void> turn_off_offloads(const std::string& name);
@@ -106,6 +108,7 @@ struct VethOptions {
   std::string stack_name, host_name;
   Mac stack_mac = {}, host_mac = {};
   std::uint32_t mtu = 0;
+  std::uint32_t host_group = 0;  // of the host end, for remove_group()
 };
 
 // A veth pair: the stack end in the namespace of `stack_side`, with the ifindex asked for; the host end in that of
