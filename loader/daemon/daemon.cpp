@@ -152,6 +152,7 @@ Expected<void> Daemon::start_serving() {
 
   service_.emplace(*vports_, *claims_, *uplinks_);
   server_.emplace(*loop_, *service_, [this] { set_timer(); });
+  vports_->when_to_be_asked([this] { set_timer(); });
   if (auto done = watch(signals_.get(), [this] { loop_->stop(); }); !done) return done;
   if (auto done = watch(monitor_->fd(), [this] { read_route_events(); }); !done) return done;
   if (auto done = watch(events_->fd(), [this] { events_->consume(); }); !done) return done;
@@ -219,15 +220,18 @@ void Daemon::end_vport_of(std::uint32_t host_end) {
 void Daemon::tick() {
   std::uint64_t expirations;
   [[maybe_unused]] const auto size = ::read(timer_.get(), &expirations, sizeof(expirations));
-  vports_->remove_dead_orphans();
+  vports_->remove_dead();
   if (server_->is_starved()) server_->retry();
   set_timer();
 }
 
 void Daemon::set_timer() {
-  const bool needed = vports_->has_orphans() || server_->is_starved();
   itimerspec timer = {};
-  timer.it_value.tv_sec = needed ? 1 : 0;
+  // One that runs goes on: whoever sets it again and again does not put it off.
+  if (::timerfd_gettime(timer_.get(), &timer) == 0 && (timer.it_value.tv_sec != 0 || timer.it_value.tv_nsec != 0))
+    return;
+  timer.it_value.tv_sec = vports_->is_to_be_asked() || server_->is_starved() ? 1 : 0;
+  timer.it_value.tv_nsec = 0;
   (void)::timerfd_settime(timer_.get(), 0, &timer, nullptr);
 }
 

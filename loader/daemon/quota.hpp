@@ -34,6 +34,7 @@ class Ledger {
   // How many claims more, of a user who has `claims`.
   [[nodiscard]] std::uint32_t claims_left(std::uint32_t claims) const;
   [[nodiscard]] std::uint32_t max_claims() const { return quota_.claims; }
+  [[nodiscard]] std::uint64_t max_umem_bytes() const { return quota_.umem_bytes; }
 
   // Also beyond the quota: vports that are taken over were admitted by another mstackd.
   void add(std::uint32_t uid, const VportSize& size);

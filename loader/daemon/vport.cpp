@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "daemon/vport.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_link.h>
 
@@ -122,7 +123,7 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
     if (auto up = vport->set_up_ends(queue); !up) return std::unexpected(up.error());
   auto memory = create_packet_memory(vport->record_.umem_bytes);
   if (!memory) return std::unexpected(memory.error());
-  auto sockets = vport->create_sockets(memory->get(), request);
+  auto sockets = vport->create_sockets(memory->get(), options);
   if (!sockets) return std::unexpected(sockets.error());
   const auto cookie = socket_cookie(sockets->front().get());
   if (!cookie) return std::unexpected(cookie.error());
@@ -130,9 +131,11 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
   for (std::uint32_t queue = 0; queue < request.queues; ++queue)
     if (auto connected = vport->connect_queue(queue, (*sockets)[queue].get()); !connected)
       return std::unexpected(connected.error());
-  // Last: what is in this map is whole.
+  // Last of what others see: what is in this map is whole.
   if (auto set = host.datapath.vports().set(vport->id_, vport->record_); !set) return std::unexpected(set.error());
 
+  vport->memory_ = Fd(::fcntl(memory->get(), F_DUPFD_CLOEXEC, 0));
+  if (!vport->memory_) return system_failure(errno, "cannot keep packet memory");
   Opened opened = {.vport = std::move(vport), .descriptors = {}};
   opened.descriptors.push_back(std::move(*memory));
   for (Fd& socket : *sockets) opened.descriptors.push_back(std::move(socket));
@@ -201,17 +204,21 @@ Expected<void> Vport::set_up_ends(std::uint32_t queue) {
   return host_.stack_links.set_up(lease_.slot() + queue);
 }
 
-Expected<std::vector<Fd>> Vport::create_sockets(int memory, const protocol::OpenVport& request) const {
+Expected<std::vector<Fd>> Vport::create_sockets(int memory, const OpenOptions& options) const {
+  const protocol::OpenVport& request = options.request;
   std::vector<Fd> sockets;
   const auto scope = net::NetnsScope::enter(host_.stack_links.netns());
   if (!scope) return std::unexpected(scope.error());
   for (std::uint32_t queue = 0; queue < request.queues; ++queue) {
-    auto xsk = create_xsk({.memory = memory,
-                           .offset = std::uint64_t{queue} * request.frames * request.frame_size,
-                           .frames = request.frames,
-                           .frame_size = request.frame_size,
-                           .ring_size = request.ring_size,
-                           .ifindex = lease_.slot() + queue});
+    auto xsk = create_xsk(
+        {.memory = memory,
+         .offset = std::uint64_t{queue} * request.frames * request.frame_size,
+         .frames = request.frames,
+         .frame_size = request.frame_size,
+         .ring_size = request.ring_size,
+         .ifindex = lease_.slot() + queue,
+         .account = {
+             .uid = options.owner.uid, .netns_cookie = host_.datapath.netns_cookie(), .limit = options.umem_limit}});
     if (!xsk) return std::unexpected(xsk.error());
     sockets.push_back(std::move(*xsk));
   }
@@ -258,8 +265,21 @@ Expected<void> Vport::replace_programs(std::uint32_t queue) const {
 
 Vport::~Vport() {
   if (left_) return;
+  erase_sockets();
   erase_entries();
   remove_ends();
+}
+
+Residue Vport::end() {
+  erase_entries();
+  remove_ends();
+  left_ = true;
+  return Residue(host_.datapath, std::move(lease_), std::move(account_), std::move(memory_));
+}
+
+void Vport::erase_sockets() const {
+  for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot)
+    (void)DeviceMap(host_.datapath.map("vport_xsks")).erase(slot);
 }
 
 void Vport::remove_ends() {
@@ -274,10 +294,8 @@ void Vport::erase_entries() const {
   const Datapath& datapath = host_.datapath;
   if (auto erased = host_.claims.erase_all_of(id_, lease_.slot()); !erased)
     log::error("claims of vport {}: {}", id_, erased.error().what);
-  for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot) {
+  for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot)
     (void)DeviceMap(datapath.map("vport_devs")).erase(slot);
-    (void)DeviceMap(datapath.map("vport_xsks")).erase(slot);
-  }
   for (const net::OwnedLink& end : host_ends_)
     if (end) (void)datapath.host_ends().erase(end.ifindex());
   (void)datapath.vports().erase(id_);

@@ -12,6 +12,7 @@
 #include "daemon/claim_store.hpp"
 #include "daemon/datapath.hpp"
 #include "daemon/quota.hpp"
+#include "daemon/residue.hpp"
 #include "daemon/slots.hpp"
 #include "daemon/takeover_plan.hpp"
 #include "fd.hpp"
@@ -54,6 +55,7 @@ class Vport {
     const VportOwner& owner;
     const protocol::OpenVport& request;  // checked
     std::uint32_t mtu;
+    std::uint64_t umem_limit;  // of the owner's user, bytes; 0: none
   };
   // A failure leaves nothing behind.
   static Expected<Opened> open(const VportHost& host, SlotLease lease, LedgerEntry account, const OpenOptions& options);
@@ -72,6 +74,9 @@ class Vport {
   Expected<void> resumed_by(const VportOwner& owner);
   // Everything stays as it is, for stacks that run on without an mstackd.
   void leave();
+  // Ends it as its destruction does, but for what whoever keeps one of its sockets still has. Only to be destroyed
+  // then.
+  [[nodiscard]] Residue end();
 
  private:
   Vport(const VportHost& host, SlotLease lease, LedgerEntry account, std::uint32_t id)
@@ -80,17 +85,19 @@ class Vport {
   Expected<void> attach_host_end(std::uint32_t queue);
   Expected<void> attach_stack_ends();
   Expected<void> set_up_ends(std::uint32_t queue);
-  Expected<std::vector<Fd>> create_sockets(int memory, const protocol::OpenVport& request) const;
+  Expected<std::vector<Fd>> create_sockets(int memory, const OpenOptions& options) const;
   Expected<void> connect_queue(std::uint32_t queue, int xsk) const;
   Expected<void> pin_link(const Fd& link, const std::string& name);
   Expected<void> replace_programs(std::uint32_t queue) const;
   void erase_entries() const;
+  void erase_sockets() const;
   void remove_ends();
 
   const VportHost& host_;
   // Given back last: nobody else is given a slot while anything of the vport is left.
   SlotLease lease_;
   LedgerEntry account_;
+  Fd memory_;  // none if an earlier mstackd made it
   std::vector<LinkPin> links_;
   std::vector<net::OwnedLink> host_ends_;  // by queue
   std::uint32_t id_;

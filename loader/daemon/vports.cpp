@@ -99,6 +99,7 @@ void Vports::adopt(const Plan::Adopted& found) {
 Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::OpenVport& request,
                                       std::uint32_t uplink_mtu) {
   if (auto valid = check_request(request); !valid) return std::unexpected(valid.error());
+  remove_residues();  // a user who has just closed a vport may open another
   const VportSize size = {.queues = request.queues, .umem_bytes = umem_bytes_of(request)};
   if (auto allowed = ledger_.check_vport(owner.uid, size); !allowed) return std::unexpected(allowed.error());
   const auto slot = slots_.allocate(request.queues);
@@ -110,8 +111,10 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
   if (!id) return std::unexpected(id.error());
 
   const std::uint32_t mtu = vport_mtu(uplink_mtu, request.frame_size);
-  auto opened = Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
-                            {.id = *id, .owner = owner, .request = request, .mtu = mtu});
+  auto opened =
+      Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
+                  {.id = *id, .owner = owner, .request = request, .mtu = mtu, .umem_limit = ledger_.max_umem_bytes()});
+  if (!opened && opened.error().code == EDQUOT) return std::unexpected(opened.error());
   if (!opened) {
     // The reason is this machine's, not the client's: its log should have it.
     log::warn("cannot make a vport: {}", opened.error().what);
@@ -142,7 +145,13 @@ Expected<void> Vports::resume(std::uint32_t id, const VportOwner& owner, int soc
 }
 
 void Vports::close(std::uint32_t id) {
-  if (vports_.erase(id)) log::debug("vport {} closed", id);
+  const auto found = vports_.find(id);
+  if (found == vports_.end()) return;
+  residues_.push_back(found->second.vport->end());
+  vports_.erase(found);
+  remove_residues();
+  if (!residues_.empty()) on_residue_();
+  log::debug("vport {} closed", id);
 }
 
 const Vport* Vports::find(std::uint32_t id) const {
@@ -169,11 +178,16 @@ std::uint32_t Vports::claims_of(std::uint32_t uid) const {
   return claims;
 }
 
-bool Vports::has_orphans() const {
-  return std::ranges::any_of(vports_, [](const auto& entry) { return entry.second.orphan; });
+bool Vports::is_to_be_asked() const {
+  return !residues_.empty() || std::ranges::any_of(vports_, [](const auto& entry) { return entry.second.orphan; });
 }
 
-void Vports::remove_dead_orphans() {
+void Vports::remove_residues() {
+  std::erase_if(residues_, [](const Residue& residue) { return !residue.is_held(); });
+}
+
+void Vports::remove_dead() {
+  remove_residues();
   std::erase_if(vports_, [](const auto& item) {
     const auto& [id, entry] = item;
     if (!entry.orphan) return false;
@@ -187,6 +201,7 @@ void Vports::remove_dead_orphans() {
 void Vports::leave_all() {
   for (auto& [id, entry] : vports_) entry.vport->leave();
   vports_.clear();
+  residues_.clear();
 }
 
 }  // namespace mstack::daemon

@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "daemon/quota.hpp"
+#include "daemon/residue.hpp"
 #include "daemon/takeover_plan.hpp"
 #include "daemon/vport.hpp"
 #include "mstack/error.hpp"
@@ -41,11 +44,16 @@ class Vports {
   [[nodiscard]] std::uint32_t claims_of(std::uint32_t uid) const;
   [[nodiscard]] const Ledger& ledger() const { return ledger_; }
 
-  // Vports that were taken over and not yet resumed live as long as their sockets do, which only asking tells.
-  [[nodiscard]] bool has_orphans() const;
-  void remove_dead_orphans();
+  // Vports that were taken over and not yet resumed live as long as their sockets do, and what is left of a vport stays
+  // as long as somebody keeps its sockets; which only asking tells.
+  [[nodiscard]] bool is_to_be_asked() const;
+  void when_to_be_asked(std::function<void()> call) { on_residue_ = std::move(call); }
+  void remove_dead();
 
-  void close_all() { vports_.clear(); }
+  void close_all() {
+    vports_.clear();
+    residues_.clear();
+  }
   void leave_all();
 
  private:
@@ -55,6 +63,7 @@ class Vports {
   };
   Expected<Found> find_everything() const;
   Expected<void> remove(const Plan& plan) const;
+  void remove_residues();
   void adopt(const Plan::Adopted& found);
 
   const VportHost host_;
@@ -63,6 +72,8 @@ class Vports {
   SlotAllocator slots_;
   Ledger ledger_;
   std::map<std::uint32_t, Entry> vports_;
+  std::list<Residue> residues_;
+  std::function<void()> on_residue_ = [] {};
 };
 
 }  // namespace mstack::daemon

@@ -44,8 +44,8 @@ Expected<Fd> create_xsk(const XskOptions& options) {
     umem.addr = reinterpret_cast<std::uintptr_t>(view->data());
     umem.len = size;
     umem.chunk_size = options.frame_size;
-    if (::setsockopt(xsk.get(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) < 0)
-      return system_failure(errno, "cannot register packet memory");
+    if (auto registered = register_umem(xsk.get(), umem, options.account); !registered)
+      return std::unexpected(registered.error());
   }
   const int entries = static_cast<int>(options.ring_size);
   for (const int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING, XDP_TX_RING})

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "daemon/umem.hpp"
 #include "fd.hpp"
 #include "mstack/error.hpp"
 
@@ -19,6 +20,7 @@ struct XskOptions {
   std::uint64_t offset;  // of this queue's part
   std::uint32_t frames, frame_size, ring_size;
   std::uint32_t ifindex;  // of the stack end, which is up
+  UmemAccount account;
 };
 // In the calling thread's network namespace, which must be the stack ends'.
 Expected<Fd> create_xsk(const XskOptions& options);
