@@ -7,13 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <numeric>
 #include <random>
 
 #include "attack_frames.hpp"
+#include "seed.hpp"
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
 #include "wire_watch.hpp"
@@ -25,11 +25,6 @@ constexpr std::size_t attacks_sent = 1'000'000;
 constexpr std::size_t one_valid_in = 16;
 constexpr std::size_t most_on_the_way = 96;  // a veth's own ring is of 256; nothing may be lost there unseen
 constexpr std::string_view valid_mark = "valid ";
-
-std::uint64_t seed() {
-  if (const char* given = std::getenv("MSTACK_SEED")) return std::strtoull(given, nullptr, 0);
-  return std::random_device{}();
-}
 
 class Spoof : public NetTest {
  protected:
