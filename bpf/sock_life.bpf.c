@@ -282,7 +282,11 @@ int sock_option(struct bpf_sockopt *ctx)
 	if (ctx->level == SOL_SOCKET && (ctx->optname == SO_BINDTODEVICE || ctx->optname == SO_BINDTOIFINDEX) &&
 	    ctx->sk)
 		make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_ON_DEVICE);
-	ctx->optlen = 0; /* the option's value is none of ours: the kernel takes the caller's own, of whatever size */
+	/* Of a value larger than a page the kernel shows its beginning, and wants to be told (before 6.4) to take the
+	 * caller's own. Smaller ones are left to other programs on the cgroup, as they are.
+	 */
+	if (ctx->optlen > 4096)
+		ctx->optlen = 0;
 	return 1;
 }
 

@@ -207,5 +207,28 @@ TEST_F(Ownership, AnOwnerOnADeviceClaimsNothing) {
   if (socket) expect_victim_gets_its_own(socket, {host4, contested});
 }
 
+// The hook on setsockopt() sees every option of every socket, and must be in nobody's way: not of values of any size.
+TEST_F(Ownership, OtherOptionsAreAsEver) {
+  const Fd socket = bound_as(alice, IPPROTO_UDP, {host4, contested});
+  for (const int size : {1 << 10, 1 << 14, 1 << 17}) {
+    ASSERT_EQ(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+    int got = 0;
+    socklen_t length = sizeof(got);
+    ASSERT_EQ(::getsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &got, &length), 0);
+    EXPECT_GE(got, size);
+  }
+  // IP_MSFILTER with more sources than are allowed: what the kernel itself says of it, with and without the hook.
+  const std::vector<char> large(3 * 4096);
+  const Fd outside = world().wire().run([] { return make_socket(IPPROTO_UDP, false); });
+  errno = 0;
+  ::setsockopt(outside.get(), IPPROTO_IP, IP_MSFILTER, large.data(), static_cast<socklen_t>(large.size()));
+  const int expected = errno;
+  errno = 0;
+  ::setsockopt(socket.get(), IPPROTO_IP, IP_MSFILTER, large.data(), static_cast<socklen_t>(large.size()));
+  EXPECT_EQ(errno, expected);
+  claim(socket);
+  EXPECT_TRUE(*claim_) << "none of these loosens its hold";
+}
+
 }  // namespace
 }  // namespace mstack::test
