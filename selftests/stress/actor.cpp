@@ -10,6 +10,7 @@
 #include <mstack/mstack.hpp>
 #include <optional>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "support/sockets.hpp"
@@ -118,7 +119,7 @@ class Actor {
                                                                           : Endpoint{wire6, 4000}};
     const Fd socket = std::move(claims_[index].socket);
     drop(index);
-    if (below(2) == 0) ::connect(socket.get(), to.get(), to.size);
+    if (below(2) == 0) std::ignore = ::connect(socket.get(), to.get(), to.size);
   }
 
   // A child has all that we have, for a while, or until it is killed.
