@@ -12,7 +12,7 @@
 
 #define MSTACK_SCHEMA_VERSION 1
 
-#define MSTACK_MAX_SLOTS      1024 /* slots are 1 .. MSTACK_MAX_SLOTS - 1: a stack end's ifindex */
+#define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
 #define MSTACK_MAX_QUEUES     16   /* queues of one vport; they take contiguous slots */
 #define MSTACK_MAX_UPLINKS    64
 #define MSTACK_MAX_ADDRS      4096

@@ -158,6 +158,7 @@ Expected<void> Vport::create_ends(std::uint32_t queue, std::uint32_t mtu, bool t
 
   if (auto done = host_.links.turn_off_offloads(options.host_name); !done) return done;
   if (auto done = host_.stack_links.turn_off_offloads(options.stack_name); !done) return done;
+  if (auto done = net::add_queue(host_.stack_links.netlink(), slot); !done) return done;
   if (auto done = set_sysctls(options.host_name); !done) return done;
   if (throughput) {
     // The softirq that a frame raises waits up to 50 us for others: one run for many frames.

@@ -26,20 +26,28 @@ void address_filter(tcmsg& header, std::uint32_t ifindex) {
   header.tcm_info = TC_H_MAKE(filter_priority << 16, htons(ETH_P_ALL));
 }
 
-Expected<void> add_clsact(Netlink& netlink, std::uint32_t ifindex) {
+Expected<void> add_qdisc(Netlink& netlink, std::uint32_t ifindex, std::uint32_t parent, const std::string& kind) {
   Request request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, sizeof(tcmsg));
   auto& header = request.header<tcmsg>();
   header.tcm_family = AF_UNSPEC;
   header.tcm_ifindex = static_cast<int>(ifindex);
-  header.tcm_parent = TC_H_CLSACT;
-  header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-  mnl_attr_put_strz(request.message(), TCA_KIND, "clsact");
-  auto added = netlink.request(request, "cannot add a clsact qdisc");
+  header.tcm_parent = parent;
+  header.tcm_handle = parent == TC_H_CLSACT ? TC_H_MAKE(TC_H_CLSACT, 0) : 0;
+  mnl_attr_put_strz(request.message(), TCA_KIND, kind.c_str());
+  return netlink.request(request, "cannot add a " + kind + " qdisc");
+}
+
+Expected<void> add_clsact(Netlink& netlink, std::uint32_t ifindex) {
+  auto added = add_qdisc(netlink, ifindex, TC_H_CLSACT, "clsact");
   if (!added && added.error().code == EEXIST) return {};
   return added;
 }
 
 }  // namespace
+
+Expected<void> add_queue(Netlink& netlink, std::uint32_t ifindex) {
+  return add_qdisc(netlink, ifindex, TC_H_ROOT, "pfifo");
+}
 
 Expected<void> attach_tc_ingress(std::uint32_t ifindex, int program_fd) {
   auto netlink = Netlink::open(NETLINK_ROUTE);

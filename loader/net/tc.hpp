@@ -4,12 +4,18 @@
 #include <cstdint>
 
 #include "mstack/error.hpp"
+#include "net/netlink.hpp"
 
 namespace mstack::net {
 
 // Puts a TC program (direct action) on the ingress of a device, with a clsact qdisc if there is none yet. A program
 // that an earlier call put there is replaced with no gap. Removing the device removes both.
 Expected<void> attach_tc_ingress(std::uint32_t ifindex, int program_fd);
+
+// Gives a new device a queueing discipline of its own, in the namespace of `netlink`. AF_XDP never puts a packet into
+// it, but a veth that has one tells its sender to wait when the other end is full (6.16 and later); one that has none
+// drops the packet, uncounted.
+Expected<void> add_queue(Netlink& netlink, std::uint32_t ifindex);
 
 // Whether attach_tc_ingress() has put a program there; its id.
 Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex);  // 0: none
