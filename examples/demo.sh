@@ -104,8 +104,8 @@ step "mstackd attaches to eth0"
 "${in_host[@]}" "$bin/loader/mstackd" --uplink eth0 --run-dir "$work/run" --pin-dir "$work/bpf/mstack" --cgroup "$cgroup" \
   2>"$work/mstackd.log" &
 pids+=($!)
-await mstack status || fail "mstackd does not serve"
-await test -S "$work/run/mstackd.sock" || fail "mstackd does not listen"
+serves() { [[ $(mstack status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["daemon"]["state"])') == running ]]; }
+await serves || fail "mstackd does not serve"
 mstack uplinks
 
 step "a kernel service on 192.0.2.1:7001 and, by an unprivileged user, a user-level one on 192.0.2.1:7"

@@ -18,6 +18,12 @@ Error error_of(const protocol::TuplesReply& reply, std::size_t index, bool& firs
   return {.code = code, .what = std::string(text)};
 }
 
+// To release what is released already is no error anyway: see release().
+void mark_repeated(protocol::Claim& request) {
+  request.flags = protocol::claim_repeated;
+}
+void mark_repeated(protocol::Release&) {}
+
 }  // namespace
 
 // The one retry: after mstackd ended, whoever sent the request cannot know whether it was carried out, and both
@@ -28,6 +34,7 @@ Expected<void> Control::call(Request& request, Response& response, std::span<con
   auto answer = client_.call(request, response, descriptors);
   if (!answer && answer.error().code == ECONNRESET) {
     if (auto resumed = resume(); !resumed) return resumed;
+    mark_repeated(request);
     answer = client_.call(request, response, descriptors);
   }
   if (!answer) return std::unexpected(std::move(answer.error()));
@@ -56,7 +63,7 @@ Expected<std::vector<Expected<Tuple>>> Control::claim(std::span<const int> socke
   const std::lock_guard lock(mutex_);
   protocol::Claim request = {.header = {.version = 0, .type = protocol::Type::claim, .sequence = 0, .zero = 0},
                              .count = static_cast<std::uint32_t>(sockets.size()),
-                             .zero = 0};
+                             .flags = 0};
   protocol::TuplesReply reply = {};
   if (auto done = call(request, reply, sockets); !done) return std::unexpected(std::move(done.error()));
   if (auto checked = protocol::check_tuples(reply, sockets.size()); !checked) {

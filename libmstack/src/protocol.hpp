@@ -60,8 +60,11 @@ struct ResumeVport {
 struct Claim {
   Header header;
   std::uint32_t count;  // descriptors that came with this message
-  std::uint32_t zero;
+  std::uint32_t flags;  // claim_repeated, or 0
 };
+
+// The answer to this request was lost: what it then claimed is claimed, and no error.
+inline constexpr std::uint32_t claim_repeated = 1;
 
 struct Release {
   Header header;

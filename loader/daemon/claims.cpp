@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "daemon/log.hpp"
@@ -70,7 +71,7 @@ struct Claims::Candidate {
   Outcome* outcome;
   SocketFacts facts = {};
   Tuples tuples = {};
-  std::size_t inserted = 0;  // of the tuples
+  std::array<bool, 2> inserted = {};  // which of the tuples
   mstack_claim claim = {};
 
   void refuse(const Error& error) const {
@@ -115,27 +116,32 @@ Expected<void> Claims::enter(Candidate& candidate, const Claimant& claimant, std
   if (!tuples) return std::unexpected(tuples.error());
   candidate.tuples = *tuples;
 
-  if (candidate.tuples.count > left)
-    return failure(EDQUOT,
-                   fmt::format("the limit of {} claims of one user is reached: release some, or raise mstackd's "
-                               "--max-claims",
-                               claimant.max_claims));
-  if (auto inserted = insert(candidate, claimant); !inserted) return inserted;
-  left -= static_cast<std::uint32_t>(candidate.tuples.count);
+  if (auto inserted = insert(candidate, claimant, left); !inserted) return inserted;
+  left -= static_cast<std::uint32_t>(std::ranges::count(candidate.inserted, true));
   return {};
 }
 
-Expected<void> Claims::insert(Candidate& candidate, const Claimant& claimant) {
+Expected<void> Claims::insert(Candidate& candidate, const Claimant& claimant, std::uint32_t left) {
   candidate.claim = {.cookie = candidate.facts.cookie,
                      .vport = claimant.vport,
                      .uid = candidate.facts.record->uid,
                      .slot = static_cast<__u16>(claimant.slot),
                      .queues = static_cast<__u16>(claimant.queues),
                      .state = MSTACK_CLAIM_PENDING};
-  for (const mstack_tuple& tuple : candidate.tuples.all()) {
+  for (std::size_t i = 0; i < candidate.tuples.count; ++i) {
+    const mstack_tuple& tuple = candidate.tuples.tuple[i];
+    if (claimant.repeated && is_claimed(tuple, candidate.claim)) continue;
+    if (left == 0) {
+      withdraw(candidate);
+      return failure(EDQUOT,
+                     fmt::format("the limit of {} claims of one user is reached: release some, or raise mstackd's "
+                                 "--max-claims",
+                                 claimant.max_claims));
+    }
     auto inserted = store_->insert(tuple, candidate.claim);
     if (inserted) {
-      ++candidate.inserted;
+      candidate.inserted[i] = true;
+      --left;
       continue;
     }
     withdraw(candidate);
@@ -198,11 +204,17 @@ Expected<void> Claims::confirm(Candidate& candidate, std::span<const net::Holder
 
 // Nothing half-made stays: of a dual-stack :: neither the one nor the other.
 void Claims::withdraw(Candidate& candidate) {
-  for (; candidate.inserted > 0; --candidate.inserted) {
-    const mstack_tuple& tuple = candidate.tuples.tuple[candidate.inserted - 1];
-    if (auto erased = store_->erase(tuple, candidate.claim); !erased)
+  for (std::size_t i = 0; i < candidate.tuples.count; ++i) {
+    if (!std::exchange(candidate.inserted[i], false)) continue;
+    if (auto erased = store_->erase(candidate.tuples.tuple[i], candidate.claim); !erased)
       log::error("cannot withdraw a claim: {}", erased.error().what);
   }
+}
+
+// For the same owner and by the same vport.
+bool Claims::is_claimed(const mstack_tuple& tuple, const mstack_claim& claim) const {
+  const auto found = store_->find(tuple);
+  return found && *found && (*found)->vport == claim.vport && (*found)->cookie == claim.cookie;
 }
 
 std::vector<Claims::Outcome> Claims::release(std::uint32_t vport, std::span<const mstack_tuple> tuples) {

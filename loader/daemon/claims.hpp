@@ -21,6 +21,7 @@ struct Claimant {
   std::uint32_t vport, slot, queues;
   std::uint32_t claims_left;  // of the user's quota
   std::uint32_t max_claims;   // the quota, for the refusal
+  bool repeated;              // what this vport has claimed for the same socket already is no error
 };
 
 class Claims {
@@ -43,10 +44,11 @@ class Claims {
  private:
   struct Candidate;
   Expected<void> enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left, const IsLocal& is_local);
-  Expected<void> insert(Candidate& candidate, const Claimant& claimant);
+  Expected<void> insert(Candidate& candidate, const Claimant& claimant, std::uint32_t left);
   void look_again(std::span<Candidate> candidates);
   Expected<void> confirm(Candidate& candidate, std::span<const net::Holder> holders);
   void withdraw(Candidate& candidate);
+  [[nodiscard]] bool is_claimed(const mstack_tuple& tuple, const mstack_claim& claim) const;
 
   const Datapath* datapath_;
   const ClaimStore* store_;

@@ -147,11 +147,14 @@ Service::Answer ClientService::claim(Connection connection, const Peer& peer, co
                                      std::span<const Fd> descriptors) {
   const Vport* vport = vport_of(connection);
   if (!vport) return refuse(request.header, ENODEV, "this connection has no vport to claim for: open one first");
+  if ((request.flags & ~protocol::claim_repeated) != 0)
+    return refuse(request.header, EINVAL, "a flag that this mstackd does not know: is the library newer?");
   const auto outcomes = claims_->claim({.vport = vport->id(),
                                         .slot = vport->record().slot,
                                         .queues = vport->record().queues,
                                         .claims_left = vports_->ledger().claims_left(vports_->claims_of(peer.uid)),
-                                        .max_claims = vports_->ledger().max_claims()},
+                                        .max_claims = vports_->ledger().max_claims(),
+                                        .repeated = (request.flags & protocol::claim_repeated) != 0},
                                        descriptors);
   if (log::enabled(log::Level::debug))
     for (const Claims::Outcome& outcome : outcomes)

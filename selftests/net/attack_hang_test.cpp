@@ -31,7 +31,7 @@ namespace {
 using protocol::Type;
 
 protocol::Claim claim_request(std::size_t count) {
-  return {.header = RawClient::header(Type::claim), .count = static_cast<std::uint32_t>(count), .zero = 0};
+  return {.header = RawClient::header(Type::claim), .count = static_cast<std::uint32_t>(count), .flags = 0};
 }
 
 template <typename Message>

@@ -191,6 +191,27 @@ TEST_F(ClaimInput, ClaimedAlready) {
   EXPECT_EQ(pins().slot_claims_sum(), 1U);
 }
 
+// For a client whose answer was lost with mstackd: only its own vport's claim for the same socket counts as done.
+TEST_F(ClaimInput, ARepeatedClaimIsDone) {
+  const Fd owner = bound_as(alice, IPPROTO_UDP, service), both = bound_as(alice, IPPROTO_UDP, {"::", 7010});
+  const std::array owners{owner.get(), both.get()};
+  for (const std::uint32_t flags : {0U, protocol::claim_repeated, protocol::claim_repeated}) {
+    EXPECT_EQ(client().claim(owners, flags).error(), 0);
+    EXPECT_EQ(pins().gate_sum(), 3U);
+    EXPECT_EQ(pins().slot_claims_sum(), 3U);
+  }
+  const RawClient other = raw_client(bob);
+  ASSERT_EQ(other.open_vport().error(), 0);
+  EXPECT_EQ(other.claim(owners, protocol::claim_repeated).error(), EADDRINUSE);
+  // One of the two tuples of a :: has been released by itself: it comes back, and the other stays.
+  const mstack_tuple second = tuple(IPPROTO_UDP, {"0.0.0.0", 7010});
+  ASSERT_EQ(client().release(std::span(&second, 1)).error(), 0);
+  EXPECT_EQ(client().claim(owners, protocol::claim_repeated).error(), 0);
+  EXPECT_EQ(pins().gate_sum(), 3U);
+  EXPECT_EQ(pins().slot_claims_sum(), 3U);
+  EXPECT_EQ(client().claim(owners, 2).error(), EINVAL);
+}
+
 TEST_F(ClaimInput, TheSameDescriptorTwiceInOneMessage) {
   const Fd owner = bound_as(alice, IPPROTO_UDP, service);
   const Fd copy = owner.duplicate();
@@ -220,7 +241,7 @@ TEST_F(ClaimInput, ClosedRightAfterSending) {
   for (int round = 0; round < 50; ++round) {
     Fd socket = bound_as(alice, IPPROTO_UDP, service);
     const int fd = socket.get();
-    ASSERT_EQ(client().send(protocol::Claim{.header = RawClient::header(protocol::Type::claim), .count = 1, .zero = 0},
+    ASSERT_EQ(client().send(protocol::Claim{.header = RawClient::header(protocol::Type::claim), .count = 1, .flags = 0},
                             {&fd, 1}),
               0);
     socket.reset();

@@ -44,7 +44,7 @@ TEST_F(DaemonInput, EveryTruncationOfEveryRequest) {
   const auto all = {
       bytes_of(RawClient::open_request()),
       bytes_of(protocol::ResumeVport{.header = RawClient::header(Type::resume_vport), .vport = 1, .zero = 0}),
-      bytes_of(protocol::Claim{.header = RawClient::header(Type::claim), .count = 0, .zero = 0}),
+      bytes_of(protocol::Claim{.header = RawClient::header(Type::claim), .count = 0, .flags = 0}),
       bytes_of(protocol::Uplink{.header = RawClient::header(Type::attach_uplink),
                                 .name = {'u', 'p', '0'},
                                 .mode = protocol::XdpMode::automatic,
@@ -175,7 +175,7 @@ TEST_F(DaemonInput, WrongDescriptorCounts) {
   const std::span<const int> all{fds};
   const auto claim = [&](std::uint32_t count, std::size_t sent) {
     SCOPED_TRACE(testing::Message() << "count " << count << ", sent " << sent);
-    expect_ended(bytes_of(protocol::Claim{.header = RawClient::header(Type::claim), .count = count, .zero = 0}),
+    expect_ended(bytes_of(protocol::Claim{.header = RawClient::header(Type::claim), .count = count, .flags = 0}),
                  all.first(sent));
   };
   claim(0, 0);
@@ -309,7 +309,8 @@ TEST_F(DaemonInput, DisconnectsAtEveryStep) {
       const RawClient claiming = raw_client();
       ASSERT_EQ(claiming.open_vport().error(), 0);
       ASSERT_EQ(
-          claiming.send(protocol::Claim{.header = RawClient::header(Type::claim), .count = 1, .zero = 0}, {&fd, 1}), 0);
+          claiming.send(protocol::Claim{.header = RawClient::header(Type::claim), .count = 1, .flags = 0}, {&fd, 1}),
+          0);
     }
     EXPECT_TRUE(eventually([&] { return pins().claims().empty(); }));
     {

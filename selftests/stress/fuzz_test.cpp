@@ -97,7 +97,7 @@ class Fuzzer {
       default:
         return bytes_of(protocol::Claim{.header = RawClient::header(Type::claim),
                                         .count = static_cast<std::uint32_t>(below(64) == 0 ? below(300) : fds),
-                                        .zero = 0});
+                                        .flags = 0});
     }
   }
 

@@ -93,7 +93,7 @@ class Race : public NetTest {
     }
   }
   static bool claim(const RawClient& client, int fd) {
-    return client.send(protocol::Claim{.header = RawClient::header(protocol::Type::claim), .count = 1, .zero = 0},
+    return client.send(protocol::Claim{.header = RawClient::header(protocol::Type::claim), .count = 1, .flags = 0},
                        std::span(&fd, 1)) == 0;
   }
   // What stands on the tuple, or on the wildcard over it, of another owner than this.

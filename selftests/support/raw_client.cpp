@@ -90,10 +90,10 @@ RawClient::Answer RawClient::open_vport(std::uint32_t queues, std::uint32_t fram
   return ask(open_request(queues, frames));
 }
 
-RawClient::Answer RawClient::claim(std::span<const int> fds) const {
+RawClient::Answer RawClient::claim(std::span<const int> fds, std::uint32_t flags) const {
   return ask(
       protocol::Claim{
-          .header = header(protocol::Type::claim), .count = static_cast<std::uint32_t>(fds.size()), .zero = 0},
+          .header = header(protocol::Type::claim), .count = static_cast<std::uint32_t>(fds.size()), .flags = flags},
       fds);
 }
 

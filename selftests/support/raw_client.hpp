@@ -65,7 +65,7 @@ class RawClient {
   static protocol::Header header(protocol::Type type);
   static protocol::OpenVport open_request(std::uint32_t queues = 1, std::uint32_t frames = 64);
   Answer open_vport(std::uint32_t queues = 1, std::uint32_t frames = 64) const;
-  Answer claim(std::span<const int> fds) const;
+  Answer claim(std::span<const int> fds, std::uint32_t flags = 0) const;
   Answer claim(int fd) const { return claim(std::span<const int>(&fd, 1)); }
   Answer release(std::span<const mstack_tuple> tuples) const;
   Answer uplink(protocol::Type type, std::string_view name) const;

@@ -210,6 +210,7 @@ TEST_F(ControlTest, TakesTheVportBackAfterARestart) {
                              peer.send(peer.answer<protocol::Reply>());
                              ASSERT_TRUE(peer.next());
                              EXPECT_EQ(peer.header().type, protocol::Type::claim);
+                             EXPECT_EQ(peer.as<protocol::Claim>().flags, protocol::claim_repeated);
                              EXPECT_EQ(peer.descriptors.size(), 2u);
                              grant(peer);
                            }});
