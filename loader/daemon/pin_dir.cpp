@@ -36,7 +36,13 @@ pid_t last_user_of(const std::string& path) {
 
 Expected<void> make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) return system_failure(errno, "cannot make " + path);
-  return {};
+  // Who can open it can lock it, and so keep every mstackd from starting; who can write to it can change what is
+  // pinned.
+  struct stat status = {};
+  if (::lstat(path.c_str(), &status) < 0) return system_failure(errno, "cannot look at " + path);
+  if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
+  return failure(EPERM, path + " must be a directory that is mstackd's own and closed to everybody else: chmod 700, " +
+                            "or give another --pin-dir");
 }
 
 }  // namespace

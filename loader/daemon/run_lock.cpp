@@ -27,15 +27,27 @@ pid_t holder_of(const Fd& lock) {
   return ::pread(lock.get(), text.data(), text.size() - 1, 0) > 0 ? static_cast<pid_t>(std::atoi(text.data())) : 0;
 }
 
+// Who could write here could put a socket of their own in the place of ours.
+Expected<void> check_owner(const std::string& path) {
+  struct stat status = {};
+  if (::lstat(path.c_str(), &status) < 0) return system_failure(errno, "cannot look at the run directory " + path);
+  if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) return {};
+  return failure(EPERM, "the run directory " + path +
+                            " must be a directory that is mstackd's own and that nobody else may write to: change "
+                            "that, or give another --run-dir");
+}
+
 }  // namespace
 
 Expected<Fd> lock_run_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST)
     return system_failure(errno, "cannot make the run directory " + path);
-  // Held for a moment only, so that the lock file can be looked at and replaced by one of us at a time.
-  const Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return system_failure(errno, "cannot open the run directory " + path);
-  if (::flock(directory.get(), LOCK_EX) < 0) return system_failure(errno, "cannot lock " + path);
+  if (auto checked = check_owner(path); !checked) return std::unexpected(checked.error());
+  // Held for a moment only, so that the lock file can be looked at and replaced by one of us at a time. A file that
+  // clients cannot open: whoever can open one can lock it.
+  const auto starting = open_lock(path + "/mstackd.starting");
+  if (!starting) return std::unexpected(starting.error());
+  if (::flock(starting->get(), LOCK_EX) < 0) return system_failure(errno, "cannot lock " + path + "/mstackd.starting");
 
   const std::string name = path + "/mstackd.lock";
   auto lock = open_lock(name);

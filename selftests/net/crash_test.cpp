@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <filesystem>
 #include <thread>
+#include <tuple>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -273,6 +276,41 @@ TEST_F(Crash, ASecondMstackdOnTheSameDirectoryIsRefused) {
   const Claim claim = stack.claim(IPPROTO_UDP, service);
   world().send(World::udp(remote, service, "the first serves"));
   EXPECT_TRUE(stack.receive(udp_payload("the first serves")));
+}
+
+// Whoever can open a file can lock it.
+TEST_F(Crash, NoLockOfAUserKeepsTheNextOneFromStarting) {
+  const std::vector<Fd> locks = as_user(alice, [&] {
+    std::vector<Fd> held;
+    std::vector<std::string> paths{world().run_dir(), world().pin_dir()};
+    for (const std::string& directory : {world().run_dir(), world().pin_dir()}) {
+      std::error_code error;
+      for (const auto& entry : std::filesystem::directory_iterator(directory, error)) paths.push_back(entry.path());
+    }
+    for (const std::string& path : paths) {
+      Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+      if (file && ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) held.push_back(std::move(file));
+    }
+    return held;
+  });
+  ASSERT_FALSE(locks.empty()) << "the run directory is for everybody to read";
+  restart();
+  Stack stack(world());
+  EXPECT_TRUE(stack.try_claim(IPPROTO_UDP, service));
+}
+
+// Where others may write, they could put a socket or a map of their own in the place of mstackd's.
+TEST_F(Crash, DirectoriesOfOthersAreRefused) {
+  crash();
+  for (const auto& [directory, was, mode] :
+       {std::tuple{world().run_dir(), 0755, 0777}, std::tuple{world().pin_dir(), 0700, 0755}}) {
+    ASSERT_EQ(::chmod(directory.c_str(), static_cast<mode_t>(mode)), 0);
+    const Completed refused = Daemon::run_to_end(world());
+    ASSERT_EQ(::chmod(directory.c_str(), static_cast<mode_t>(was)), 0);
+    EXPECT_EQ(refused.exit, (Exit{.code = 1, .signal = 0}));
+    EXPECT_NE(refused.err.find(directory), std::string::npos) << refused.err;
+  }
+  start();
 }
 
 class ForeignProgram : public ::testing::TestWithParam<unsigned> {};
