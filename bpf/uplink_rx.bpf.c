@@ -11,28 +11,14 @@ static __always_inline int pass(enum mstack_verdict verdict)
 	return XDP_PASS;
 }
 
-/* A flow stays on one queue, whatever CPU it arrives on: the queue is a hash of the remote address and port. */
-static __always_inline __u32 queue_of(const struct mstack_claim *claim, const struct mstack_tuple *remote)
-{
-	__u32 hash;
-
-	if (claim->queues == 1)
-		return 0;
-	hash = remote->addr[0] ^ remote->addr[1] ^ remote->addr[2] ^ remote->addr[3];
-	hash = (hash ^ (__u32)remote->port * 0x9e3779b1) * 0x85ebca6b;
-	hash = (hash ^ hash >> 15) * 0xc2b2ae35;
-	hash ^= hash >> 16;
-	return ((__u64)hash * claim->queues) >> 32;
-}
-
 SEC("xdp")
 int uplink_rx(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct packet packet;
-	struct mstack_claim *claim;
-	bool exact;
+	struct mstack_claim *claim = NULL;
+	enum mstack_verdict verdict;
 
 	switch (parse(&packet, data, end, PARSE_RECEIVED)) {
 	case PARSED:
@@ -53,17 +39,9 @@ int uplink_rx(struct xdp_md *ctx)
 		return pass(MSTACK_RX_PASS_MALFORMED);
 	}
 
-	if (!any_claim_on_port(&packet.destination))
-		return pass(MSTACK_RX_PASS_UNCLAIMED);
-	claim = active_claim(&packet.destination);
-	exact = claim && packet.destination.addr[3]; /* 0.0.0.0 and :: find the wildcard's own key */
-	if (!claim)
-		claim = wildcard_claim(&packet.destination);
-	if (!claim)
-		return pass(MSTACK_RX_PASS_UNCLAIMED);
-	/* A wildcard is every address of this host: not a neighbour's that this host forwards for. */
-	if (!exact && !is_local(packet.destination.addr))
-		return pass(MSTACK_RX_PASS_NOT_LOCAL);
+	verdict = find_receiver(&packet.destination, &claim);
+	if (verdict != MSTACK_RX_STEERED)
+		return pass(verdict);
 
 	__u32 slot = claim->slot + queue_of(claim, &packet.source);
 

@@ -46,4 +46,39 @@ static __always_inline struct mstack_claim *wildcard_claim(const struct mstack_t
 	return active_claim(&wildcard);
 }
 
+/* Who gets what is addressed to a tuple: RX_STEERED and the claim, or why it is nobody's but the kernel's. */
+static __always_inline enum mstack_verdict find_receiver(const struct mstack_tuple *to, struct mstack_claim **receiver)
+{
+	struct mstack_claim *claim;
+	bool exact;
+
+	if (!any_claim_on_port(to))
+		return MSTACK_RX_PASS_UNCLAIMED;
+	claim = active_claim(to);
+	exact = claim && to->addr[3]; /* 0.0.0.0 and :: find the wildcard's own key */
+	if (!claim)
+		claim = wildcard_claim(to);
+	if (!claim)
+		return MSTACK_RX_PASS_UNCLAIMED;
+	/* A wildcard is every address of this host: not a neighbour's that this host forwards for. */
+	if (!exact && !is_local(to->addr))
+		return MSTACK_RX_PASS_NOT_LOCAL;
+	*receiver = claim;
+	return MSTACK_RX_STEERED;
+}
+
+/* A flow stays on one queue, whatever CPU it arrives on: the queue is a hash of the remote address and port. */
+static __always_inline __u32 queue_of(const struct mstack_claim *claim, const struct mstack_tuple *remote)
+{
+	__u32 hash;
+
+	if (claim->queues == 1)
+		return 0;
+	hash = remote->addr[0] ^ remote->addr[1] ^ remote->addr[2] ^ remote->addr[3];
+	hash = (hash ^ (__u32)remote->port * 0x9e3779b1) * 0x85ebca6b;
+	hash = (hash ^ hash >> 15) * 0xc2b2ae35;
+	hash ^= hash >> 16;
+	return ((__u64)hash * claim->queues) >> 32;
+}
+
 #endif
