@@ -3,6 +3,7 @@
 
 #include <grp.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "daemon/log.hpp"
 #include "messages.hpp"
@@ -77,6 +79,10 @@ Expected<void> Server::listen(const std::string& path, const std::string& group)
   listener_ = std::move(*listener);
   path_ = path;
   if (auto done = let_in(path, group); !done) return done;
+  turns_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!turns_) return system_failure(errno, "cannot make an eventfd");
+  if (auto turns = loop_->add(turns_.get(), EPOLLIN, [this](std::uint32_t) { take_turns(); }); !turns)
+    return std::unexpected(turns.error());
   auto token = loop_->add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_some(); });
   if (!token) return std::unexpected(token.error());
   listener_token_ = *token;
@@ -131,17 +137,17 @@ bool Server::accept_one() {
   ucred peer = {};
   socklen_t size = sizeof(peer);
   if (::getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return true;
-  std::size_t& of_user = connections_of_user_[peer.uid];
+  std::size_t& of_user = users_[peer.uid].connections;
   if (of_user >= max_connections_of_user || closer_.is_stuck(peer.uid)) {
     log::debug("user {} has {} connections: the next is refused", peer.uid, of_user);
-    if (of_user == 0) connections_of_user_.erase(peer.uid);
+    if (of_user == 0) users_.erase(peer.uid);
     closer_.close_connection(peer.uid, std::move(*socket));
     return true;
   }
   const Service::Connection id = next_++;
-  auto token = loop_->add(socket->get(), EPOLLIN, [this, id](std::uint32_t) { receive_one(id); });
+  auto token = loop_->add(socket->get(), EPOLLIN, [this, id](std::uint32_t) { wait_for_turn(id); });
   if (!token) {
-    if (of_user == 0) connections_of_user_.erase(peer.uid);
+    if (of_user == 0) users_.erase(peer.uid);
     closer_.close_connection(peer.uid, std::move(*socket));
     return true;
   }
@@ -158,18 +164,41 @@ void Server::close(Service::Connection id) {
   // Gone from the table first: the service may close others meanwhile, but not this one again.
   Connection connection = std::move(found->second);
   connections_.erase(found);
-  const auto of_user = connections_of_user_.find(connection.peer.uid);
-  if (--of_user->second == 0) connections_of_user_.erase(of_user);
+  const auto user = users_.find(connection.peer.uid);
+  if (--user->second.connections == 0) users_.erase(user);
   loop_->remove(connection.socket.get(), connection.token);
   closer_.close_connection(connection.peer.uid, std::move(connection.socket));
   service_->ended(id);
   if (!starved_) listen_for(true);
 }
 
-// One message a round: a client that sends without end delays the others by one message of its own.
+void Server::wait_for_turn(Service::Connection id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end() || std::exchange(found->second.waits, true)) return;
+  users_.at(found->second.peer.uid).waiting.push_back(id);
+  (void)::eventfd_write(turns_.get(), 1);
+}
+
+// One message of each user a turn: whoever asks for much, on however many connections, delays each other user by one
+// message. A user's own connections take turns too.
+void Server::take_turns() {
+  std::vector<Service::Connection> turn;
+  bool others_wait = false;
+  for (auto& [uid, user] : users_) {
+    if (user.waiting.empty()) continue;
+    turn.push_back(user.waiting.front());
+    user.waiting.pop_front();
+    others_wait |= !user.waiting.empty();
+  }
+  eventfd_t count;
+  if (!others_wait) (void)::eventfd_read(turns_.get(), &count);
+  for (const Service::Connection id : turn) receive_one(id);
+}
+
 void Server::receive_one(Service::Connection id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
+  found->second.waits = false;
   const std::uint32_t uid = found->second.peer.uid;
   if (closer_.is_stuck(uid)) {  // whatever comes with the message would wait too
     close(id);

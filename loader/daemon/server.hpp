@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -62,11 +63,18 @@ class Server {
     Fd socket;
     Peer peer;
     EventLoop::Token token;
+    bool waits = false;  // for its turn
+  };
+  struct User {
+    std::size_t connections = 0;
+    std::deque<Service::Connection> waiting;  // each once, and perhaps some that ended meanwhile
   };
   void accept_some();
   bool accept_one();
   void listen_for(bool connections);
   void starve(const std::string& why);
+  void wait_for_turn(Service::Connection id);
+  void take_turns();
   void receive_one(Service::Connection id);
   // False: the connection is to end.
   bool handle(Service::Connection id, std::span<const std::byte> message, std::vector<Fd>& descriptors);
@@ -78,10 +86,11 @@ class Server {
   std::string path_;
   Fd listener_;
   EventLoop::Token listener_token_ = 0;
+  Fd turns_;  // an eventfd, readable while somebody waits for a turn
   bool listening_ = false, starved_ = false;
   Service::Connection next_ = 1;
   std::unordered_map<Service::Connection, Connection> connections_;
-  std::unordered_map<std::uint32_t, std::size_t> connections_of_user_;
+  std::unordered_map<std::uint32_t, User> users_;
   Closer closer_;
 };
 

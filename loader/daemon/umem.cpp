@@ -82,8 +82,10 @@ Expected<void> register_umem(int xsk, const xdp_umem_reg& memory, const UmemAcco
     static bool told = false;
     if (!std::exchange(told, true))
       log::warn(
-          "the kernel does not count packet memory by user (this needs CAP_SETUID, in the first user namespace): "
-          "who may make user namespaces can keep more than --max-umem-mb");
+          "the kernel does not count packet memory by user: this needs CAP_SETUID in the first user namespace, and "
+          "CAP_SYS_RESOURCE or a hard limit on locked memory (ulimit -Hl) of --max-umem-mb. Who may make user "
+          "namespaces "
+          "can keep more than --max-umem-mb");
     if (::setsockopt(xsk, SOL_XDP, XDP_UMEM_REG, &memory, sizeof(memory)) == 0) return {};
     return system_failure(errno, "cannot register packet memory");
   }

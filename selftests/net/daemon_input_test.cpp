@@ -2,10 +2,13 @@
 //
 // Clients that say what no client should. Each test ends as all do: mstackd alive, nothing left, no descriptor more.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <csignal>
 #include <random>
 
 #include "support/fixture.hpp"
@@ -279,6 +282,32 @@ TEST_F(DaemonInput, AThousandConnectionsAtOnce) {
     }
   }
   EXPECT_GT(answered, 0U);
+}
+
+// Whoever asks for much, on however many connections, delays another user by one request.
+TEST_F(DaemonInput, UsersTakeTurns) {
+  std::vector<RawClient> greedy;
+  as_user(alice, [&] {
+    for (int i = 0; i < 60; ++i) greedy.emplace_back(world().run_dir());
+  });
+  const RawClient modest = raw_client(bob);
+  for (const RawClient& client : greedy) EXPECT_EQ(client.uplink(Type::detach_uplink, "up0").error(), EPERM);
+  EXPECT_EQ(modest.uplink(Type::detach_uplink, "up0").error(), EPERM);
+
+  ASSERT_EQ(::kill(daemon().pid(), SIGSTOP), 0);
+  for (const RawClient& client : greedy) EXPECT_EQ(client.send(RawClient::open_request()), 0);
+  EXPECT_EQ(modest.send(RawClient::open_request()), 0);
+  ASSERT_EQ(::kill(daemon().pid(), SIGCONT), 0);
+  const auto answer = modest.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error(), 0) << answer->text();
+  // Each takes milliseconds, so of those that come after ours few can have been answered by now.
+  const auto answered = std::ranges::count_if(greedy, [](const RawClient& client) {
+    pollfd ready{.fd = client.fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&ready, 1, 0) == 1;
+  });
+  EXPECT_LT(answered, 30) << "of 60 requests that were there before";
+  for (const RawClient& client : greedy) EXPECT_EQ(client.receive().value().error(), 0);
 }
 
 TEST_F(DaemonInput, DisconnectsAtEveryStep) {
