@@ -59,16 +59,6 @@ static __always_inline void drop_claim(const struct mstack_tuple *tuple, __u64 c
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline bool is_any_ipv6(const struct mstack_tuple *tuple)
-{
-	return !tuple->addr[0] && !tuple->addr[1] && !tuple->addr[2] && !tuple->addr[3];
-}
-
-static __always_inline bool is_wildcard(const struct mstack_tuple *tuple)
-{
-	return is_any_ipv6(tuple) || (is_mapped(tuple->addr) && !tuple->addr[3]);
-}
-
 /* All that a socket can have claimed: its tuple, and of a dual-stack :: the IPv4 wildcard too. */
 static __always_inline void drop_claims(const struct mstack_socket *socket)
 {

@@ -19,6 +19,17 @@ static __always_inline bool is_local(const __be32 address[4])
 	return bpf_map_lookup_elem(&local_addrs, address) != NULL;
 }
 
+static __always_inline bool is_any_ipv6(const struct mstack_tuple *tuple)
+{
+	return !tuple->addr[0] && !tuple->addr[1] && !tuple->addr[2] && !tuple->addr[3];
+}
+
+/* Most addresses say in their last four bytes already that they are none. */
+static __always_inline bool is_wildcard(const struct mstack_tuple *tuple)
+{
+	return !tuple->addr[3] && (is_any_ipv6(tuple) || is_mapped(tuple->addr));
+}
+
 /* 0.0.0.0 is ::ffff:0.0.0.0 and :: is ::, so the wildcard of either family is its last 4 or all its bytes cleared. */
 static __always_inline void make_wildcard(struct mstack_tuple *tuple)
 {
@@ -55,7 +66,7 @@ static __always_inline enum mstack_verdict find_receiver(const struct mstack_tup
 	if (!any_claim_on_port(to))
 		return MSTACK_RX_PASS_UNCLAIMED;
 	claim = active_claim(to);
-	exact = claim && to->addr[3]; /* 0.0.0.0 and :: find the wildcard's own key */
+	exact = claim && !is_wildcard(to); /* 0.0.0.0 and :: find the wildcard's own key */
 	if (!claim)
 		claim = wildcard_claim(to);
 	if (!claim)

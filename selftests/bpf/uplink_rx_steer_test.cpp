@@ -96,6 +96,16 @@ TEST_F(UplinkRx, TheUnspecifiedAddressIsNoWayIntoAWildcard) {
   EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL));
 }
 
+// An address that ends like the wildcard is not it: who claimed exactly it, owns it as any other.
+TEST_F(UplinkRx, AnExactAddressMayEndInZeros) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    Packet packet = ip6(protocol);
+    packet.to = "2001:db8:0:0:5::";
+    programs.claim(tuple(packet.to, 7, protocol));
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+  }
+}
+
 // ::ffff:a.b.c.d in an IPv6 header is not the IPv4 address that shares its key.
 TEST_F(UplinkRx, AMappedAddressOnTheWireIsNotIpv4) {
   programs.claim(tuple("192.0.2.1", 7, proto_udp));
