@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include <linux/bpf.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -167,11 +168,16 @@ static __always_inline enum parse_result parse_ipv6(struct packet *packet, const
 			return SOURCE_ROUTED;
 		packet->protocol = extension->nexthdr;
 		at += (extension->hdrlen + 1) * 8;
+		if (at > packet->length)
+			return MALFORMED;
 	}
 	if (packet->protocol == IPPROTO_FRAGMENT)
 		return FRAGMENT;
 	packet->transport_offset = at;
-	return packet->protocol == IPPROTO_ICMPV6 ? PARSED_ICMPV6 : PARSED;
+	if (packet->protocol != IPPROTO_ICMPV6)
+		return PARSED;
+	/* Behind the packet's end there is padding, which is no message. */
+	return packet->length - at < sizeof(struct icmp6hdr) ? MALFORMED : PARSED_ICMPV6;
 }
 
 static __always_inline enum parse_result parse_ports(struct packet *packet, const void *end)

@@ -103,6 +103,22 @@ TEST_F(UplinkRxMalformed, PayloadLengthOfIpv6) {
   }
 }
 
+// Whatever it says comes next is not in the packet, though it may be in the frame.
+TEST_F(UplinkRxMalformed, AnExtensionHeaderBeyondThePacket) {
+  for (const std::uint8_t next : {proto_udp, proto_tcp, proto_icmp6, std::uint8_t{44}, std::uint8_t{60}}) {
+    Packet packet = ip6(next);
+    packet.extensions = {{60, hex("00 02 01 04 00 00 00 00")}};  // says 24 bytes
+    const Bytes frame = around(packet, zeros(8)) + zeros(64);
+    malformed(frame, "next header " + std::to_string(next));
+  }
+}
+
+TEST_F(UplinkRxMalformed, AnIcmpv6MessageBeyondThePacket) {
+  for (std::size_t length = 0; length < 8; ++length) {
+    malformed(around(ip6(proto_icmp6), zeros(length)) + zeros(64), std::to_string(length));
+  }
+}
+
 TEST_F(UplinkRxMalformed, VersionThatIsNotTheEthertypes) {
   for (const std::uint8_t version : {0, 1, 3, 5, 6, 7, 15}) {
     malformed(patch_ip4(Packet().bytes(), l3_at, {static_cast<std::uint8_t>(version << 4 | 5)}), "IPv4");

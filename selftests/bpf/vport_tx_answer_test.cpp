@@ -175,6 +175,10 @@ TEST_F(VportTxAnswer, ASolicitationThatIsMalformed) {
     // The packet ends there, though the frame goes on.
     malformed(icmp6(from, to, cut(bare, length)) + zeros(64), "padded message of " + std::to_string(length));
   }
+  // The packet ends before its type: what comes then is padding, and says nothing.
+  for (std::uint16_t length = 0; length < 8; ++length) {
+    malformed(patch(icmp6(from, to, patch(bare, 0, {136})), l3_at + 4, be16(length)), "padding as a message");
+  }
   for (const std::uint8_t hop_limit : {0, 1, 64, 254}) {
     malformed(icmp6(from, to, bare, hop_limit), "hop limit " + std::to_string(hop_limit));
   }
