@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "world.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+#include "pools.hpp"
+
+namespace differential {
+namespace {
+
+using bpf_test::Netns;
+
+constexpr std::uint32_t slots_with_stack_end[] = {1, 2, 3, 17, 18, 19, 20};
+constexpr std::uint32_t slots_watched[] = {1, 2, 3, 5, 6, 9, 17, 18, 19, 20};
+
+template <typename Key, typename Value>
+void update(int map, const Key& key, const Value& value) {
+  if (bpf_map_update_elem(map, &key, &value, BPF_ANY) != 0) {
+    throw std::system_error(errno, std::generic_category(), "bpf_map_update_elem");
+  }
+}
+
+mstack_tuple key_of(const model::Tuple& tuple) {
+  mstack_tuple key{};
+  std::memcpy(key.addr, tuple.address.bytes().data(), sizeof key.addr);
+  key.port = __builtin_bswap16(tuple.port);
+  key.protocol = tuple.protocol;
+  return key;
+}
+
+// A veth pair of which only `near` speaks IP, and nothing by itself. A test run can have it as ingress.
+void veth(const std::string& near, const std::string& far, const std::string& options = "") {
+  Netns::ip("link add " + near + options + " type veth peer name " + far + "\nlink set " + near +
+            " addrgenmode none\nlink set " + far + " addrgenmode none");
+  Netns::sysctl("ipv6/conf/" + far + "/disable_ipv6", "1");
+  Netns::ip("link set " + near + " up\nlink set " + far + " up");
+  Netns::pass_all(near);
+  Netns::pass_all(far);
+}
+
+// Is there a local route for the address, in the words of /proc/net/ipv6_route?
+bool has_local_route(const std::string& routes, const model::Address& own) {
+  std::string key;
+  for (const std::uint8_t byte : own.bytes()) {
+    key += "0123456789abcdef"[byte >> 4];
+    key += "0123456789abcdef"[byte & 15];
+  }
+  std::istringstream lines(routes);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key + " 80 ") && line.contains(" 80200001 ")) return true;
+  }
+  return false;
+}
+
+// The kernel adds the local route of an IPv6 address some time after the address.
+void await_local_routes() {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (;;) {
+    std::ifstream file("/proc/thread-self/net/ipv6_route");
+    const std::string routes(std::istreambuf_iterator<char>(file), {});
+    const auto there = [&](const model::Address& own) { return own.is_ip4() || has_local_route(routes, own); };
+    if (std::ranges::all_of(pools().local, there)) return;
+    if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error("no local routes yet:\n" + routes);
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace
+
+World::World() {
+  veth("s5", "h5", " index 5");
+  veth("s6", "h6", " index 6");
+  for (const char* name : {"host0", "host1", "host2"}) {
+    veth(name, std::string("stack") + name[4]);
+    for (const char* family : {"ipv4", "ipv6"}) {
+      Netns::sysctl(std::string(family) + "/conf/" + name + "/forwarding", "1");
+    }
+  }
+  for (const char* name : {"up0", "up1", "away0"}) veth(name, std::string("far-") + name);
+
+  programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched);
+  socket_ = std::make_unique<bpf_test::Xsk>("s5");
+  update(programs_->map("vport_xsks"), slot_with_socket, socket_->fd());
+  for (const std::uint32_t slot : slots_with_stack_end) {
+    update(programs_->map("vport_devs"), slot, Netns::ifindex("lo"));
+    state_.slots.insert(slot);
+  }
+  add_host_end("host0", 1, 1);
+  add_host_end("host1", 2, 2);
+  add_host_end("host2", 1, 3);
+  add_device("up0", true, true);
+  add_device("up1", true, false);
+  add_device("away0", false, false);
+  describe_routes();
+
+  ingresses_ = {{{Netns::ifindex("up0")},
+                 {slot_with_socket, slot_with_socket, slot_without_socket},
+                 {Netns::ifindex("host0"), Netns::ifindex("host0"), Netns::ifindex("host1"), Netns::ifindex("host2"),
+                  Netns::ifindex("away0")},
+                 {Netns::ifindex("host0"), Netns::ifindex("host0"), Netns::ifindex("host1"), Netns::ifindex("host2"),
+                  Netns::ifindex("away0")}}};
+}
+
+void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {
+  const std::uint32_t ifindex = Netns::ifindex(name);
+  model::Device device{.uplink = uplink, .takes_xdp_frames = takes_xdp_frames};
+  std::ranges::copy(Netns::mac(name), device.mac.begin());
+  state_.devices[ifindex] = device;
+  if (!uplink) return;
+  mstack_uplink info{};
+  std::strncpy(info.name, name, sizeof info.name - 1);
+  info.flags = MSTACK_UPLINK_NATIVE | (takes_xdp_frames ? MSTACK_UPLINK_XMIT : 0);
+  update(programs_->map("uplink_info"), ifindex, info);
+  if (takes_xdp_frames) update(programs_->map("uplinks"), ifindex, ifindex);
+}
+
+void World::add_host_end(const char* name, std::uint32_t vport, std::uint32_t slot) {
+  const std::uint32_t ifindex = Netns::ifindex(name);
+  update(programs_->map("host_ends"), ifindex, mstack_host_end{.vport = vport, .slot = slot});
+  state_.host_ends[ifindex] = {.vport = vport, .slot = slot};
+}
+
+void World::add_route(std::string_view prefix, unsigned length, std::uint32_t device, std::string_view gateway,
+                      std::uint16_t mtu) {
+  model::Route route{.prefix = address(prefix), .length = length, .device = device, .mtu = mtu, .gateway = {}};
+  if (!gateway.empty()) route.gateway = address(gateway);
+  state_.routes.push_back(route);
+}
+
+// The last byte of an address is that of its MAC.
+void World::add_neighbour(std::string_view name) {
+  const model::Address one = address(name);
+  state_.neighbours[one] = {0x02, 0, 0, 0, 0, one.bytes()[15]};
+}
+
+void World::describe_routes() {
+  Netns::ip(
+      "addr add 192.0.2.1/24 dev up0\n"
+      "addr add 2001:db8::1/64 dev up0 nodad\n"
+      "addr add 2001:db8:0:0:5::/128 dev up0 nodad\n"
+      "addr add 203.0.113.1/25 dev up1\n"
+      "addr add 2001:db8:1::1/64 dev up1 nodad\n"
+      "addr add 203.0.113.129/25 dev away0\n"
+      "addr add 2001:db8:a::1/64 dev away0 nodad\n"
+      "neigh add 192.0.2.99 lladdr 02:00:00:00:00:63 nud permanent dev up0\n"
+      "neigh add 2001:db8::99 lladdr 02:00:00:00:00:99 nud permanent dev up0\n"
+      "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe nud permanent dev up0\n"
+      "neigh add 2001:db8::fe lladdr 02:00:00:00:00:fe nud permanent dev up0\n"
+      "neigh add 203.0.113.99 lladdr 02:00:00:00:00:63 nud permanent dev up1\n"
+      "neigh add 2001:db8:1::99 lladdr 02:00:00:00:00:99 nud permanent dev up1\n"
+      "neigh add 203.0.113.199 lladdr 02:00:00:00:00:c7 nud permanent dev away0\n"
+      "neigh add 2001:db8:a::99 lladdr 02:00:00:00:00:99 nud permanent dev away0\n"
+      "route add 198.51.100.0/25 via 192.0.2.254 mtu lock 1300\n"
+      "route add 198.51.100.128/26 via 192.0.2.253\n"
+      "route add unreachable 198.51.100.192/26\n"
+      "route add 2001:db8:f::/64 via 2001:db8::fe mtu lock 1300\n"
+      "route add 2001:db8:e::/64 via 2001:db8::fd\n"
+      "route add unreachable 2001:db8:d::/64");
+  await_local_routes();
+  const std::uint32_t up0 = Netns::ifindex("up0");
+  const std::uint32_t up1 = Netns::ifindex("up1");
+  const std::uint32_t away0 = Netns::ifindex("away0");
+  for (const char* known : {"192.0.2.99", "2001:db8::99", "192.0.2.254", "2001:db8::fe", "203.0.113.99",
+                            "2001:db8:1::99", "203.0.113.199", "2001:db8:a::99"}) {
+    add_neighbour(known);
+  }
+  add_route("192.0.2.0", 24, up0);
+  add_route("2001:db8::", 64, up0);
+  add_route("203.0.113.0", 25, up1);
+  add_route("2001:db8:1::", 64, up1);
+  add_route("203.0.113.128", 25, away0);
+  add_route("2001:db8:a::", 64, away0);
+  add_route("198.51.100.0", 25, up0, "192.0.2.254", 1300);
+  add_route("198.51.100.128", 26, up0, "192.0.2.253");
+  add_route("198.51.100.192", 26, 0);
+  add_route("2001:db8:f::", 64, up0, "2001:db8::fe", 1300);
+  add_route("2001:db8:e::", 64, up0, "2001:db8::fd");
+  add_route("2001:db8:d::", 64, 0);
+  for (const char* broadcast : {"192.0.2.255", "203.0.113.127", "203.0.113.255"}) add_route(broadcast, 32, 0);
+  for (const model::Address& own : pools().local) state_.host.insert(own);
+}
+
+void World::claim(const model::Tuple& tuple, const model::Claim& claim) {
+  update(programs_->map("claims"), key_of(tuple),
+         mstack_claim{.cookie = 0xc0ffee,
+                      .vport = claim.vport,
+                      .uid = 1000,
+                      .slot = claim.slot,
+                      .queues = claim.queues,
+                      .state = claim.active ? __u32{MSTACK_CLAIM_ACTIVE} : __u32{MSTACK_CLAIM_PENDING}});
+  const std::uint32_t gate = mstack_gate_index(tuple.protocol, tuple.port);
+  update(programs_->map("port_gate"), gate, std::uint32_t{1});
+  state_.claims[tuple] = claim;
+}
+
+void World::forget() {
+  for (const auto& [tuple, claim] : state_.claims) {
+    const mstack_tuple key = key_of(tuple);
+    bpf_map_delete_elem(programs_->map("claims"), &key);
+    update(programs_->map("port_gate"), mstack_gate_index(tuple.protocol, tuple.port), std::uint32_t{0});
+  }
+  state_.claims.clear();
+}
+
+void World::know(const model::Address& address, bool known) {
+  const auto& key = address.bytes();
+  if (known) {
+    state_.local.insert(address);
+    update(programs_->map("local_addrs"), key, std::uint32_t{1});
+  } else if (state_.local.erase(address) != 0) {
+    bpf_map_delete_elem(programs_->map("local_addrs"), key.data());
+  }
+}
+
+void World::populate(Random& random) {
+  static constexpr std::array holders{model::Claim{.vport = 1, .slot = 1}, model::Claim{.vport = 2, .slot = 2},
+                                      model::Claim{.vport = 3, .slot = 17, .queues = 4},
+                                      model::Claim{.vport = 99, .slot = 9}};
+  forget();
+  for (const model::Address& own : pools().local) know(own, !random.one_in(12));
+  // Vport 1 has most: it is who sends most.
+  const auto holder = [&] {
+    model::Claim claim = random.one_in(2) ? holders[0] : random.of(holders);
+    claim.active = !random.one_in(10);
+    return claim;
+  };
+  const std::size_t count = random.between(8, 48);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& family = random.one_in(2) ? pools().four : pools().six;
+    model::Address bound = random.one_in(6) ? random.of(family) : random.of(pools().local);
+    if (random.one_in(8)) bound = bound.any();
+    claim({bound, random.of(pools().claimed_ports), random.of(pools().claimed_protocols)}, holder());
+  }
+}
+
+}  // namespace differential

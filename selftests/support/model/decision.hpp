@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What becomes of a frame.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "mstack_abi.h"
+#include "state.hpp"
+
+namespace model {
+
+enum class Action {
+  pass,     // on to whoever is next: the kernel, or the slow path
+  drop,     //
+  answer,   // back to where it came from, as `frame`
+  forward,  // out of another device, as `frame`
+};
+
+struct Decision {
+  Action action = Action::drop;
+  std::optional<mstack_verdict> verdict = {};  // none: the next program counts it
+  std::uint32_t slot = 0;                      // of the queue that counts it too; 0: of none
+  std::optional<Bytes> frame = {};             // what it has become; none: as it was, or gone
+  // Steered: the data path chooses one of these slots, the same for all packets of a flow. The MACs say which.
+  std::uint32_t first_slot = 0;
+  std::uint32_t queues = 0;
+  std::pair<Tuple, Tuple> flow = {};  // remote and local
+};
+
+inline Mac stack_mac(std::uint32_t slot) {
+  return {0x02, 0x4d, 0x53, 0x00, static_cast<std::uint8_t>(slot >> 8), static_cast<std::uint8_t>(slot)};
+}
+inline Mac gateway_mac(std::uint32_t slot) {
+  return {0x02, 0x4d, 0x53, 0x01, static_cast<std::uint8_t>(slot >> 8), static_cast<std::uint8_t>(slot)};
+}
+
+inline Bytes with_macs(View frame, const Mac& to, const Mac& from) {
+  Bytes bytes(frame.data(), frame.data() + frame.size());
+  put(bytes, 0, to);
+  put(bytes, 6, from);
+  return bytes;
+}
+
+}  // namespace model

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the world is like that a frame comes into.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "mstack_abi.h"
+#include "tuple.hpp"
+
+namespace model {
+
+using Mac = std::array<std::uint8_t, 6>;
+
+struct Claim {
+  std::uint32_t vport = 0;
+  std::uint16_t slot = 0;
+  std::uint16_t queues = 1;
+  bool active = true;
+};
+
+struct HostEnd {
+  std::uint32_t vport = 0;
+  std::uint32_t slot = 0;
+};
+
+// An interface that routes lead out of.
+struct Device {
+  bool uplink = false;
+  bool takes_xdp_frames = false;
+  Mac mac{};
+  std::uint16_t mtu = 1500;
+};
+
+struct Route {
+  Address prefix;
+  unsigned length = 0;             // in bits
+  std::uint32_t device = 0;        // 0: the route forbids (unreachable, blackhole, prohibit)
+  std::uint16_t mtu = 0;           // locked; 0: the device's
+  std::optional<Address> gateway;  // none: the destination is on the link
+};
+
+struct State {
+  std::map<Tuple, Claim> claims;
+  std::set<Address> host;                      // addresses that the kernel has, as its routes see it
+  std::set<Address> local;                     // those that mstackd knows of
+  std::set<std::uint32_t> slots;               // those that have a stack end
+  std::map<std::uint32_t, HostEnd> host_ends;  // by ifindex
+  std::map<std::uint32_t, Device> devices;     // by ifindex
+  std::vector<Route> routes;                   // the longest prefix that matches is taken
+  std::map<Address, Mac> neighbours;           // next hops whose MAC is known
+
+  bool is_local(const Address& address) const { return local.contains(address); }
+
+  // The kernel's order: exact address, then the wildcard of the family. A claim not active yet is nobody's.
+  const Claim* find(const Tuple& tuple) const {
+    const auto active = [this](const Tuple& key) -> const Claim* {
+      const auto found = claims.find(key);
+      return found != claims.end() && found->second.active ? &found->second : nullptr;
+    };
+    if (const Claim* exact = active(tuple)) return exact;
+    return active({tuple.address.any(), tuple.port, tuple.protocol});
+  }
+};
+
+}  // namespace model
