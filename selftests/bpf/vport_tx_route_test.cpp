@@ -148,12 +148,15 @@ TEST_F(VportTxRoute, TheFrameLeavesByTheUplink) {
   for (const Packet& packet : every_kind()) {
     const Outcome outcome = programs.run_live("vport_tx", packet.bytes(), host_end);
     EXPECT_EQ(outcome.counted, (std::map<std::string, std::uint64_t>{{"TX_SENT", 1}}));
-    pollfd ready{.fd = wire.get(), .events = POLLIN, .revents = 0};
-    ASSERT_EQ(poll(&ready, 1, 10000), 1) << "nothing on the wire";
-    Bytes received(2048);
-    const ssize_t length = recv(wire.get(), received.data(), received.size(), 0);
-    ASSERT_GT(length, 0);
-    received.resize(static_cast<std::size_t>(length));
+    Bytes received;
+    do {  // but for what the kernel tells every router of the addresses that the uplink has
+      pollfd ready{.fd = wire.get(), .events = POLLIN, .revents = 0};
+      ASSERT_EQ(poll(&ready, 1, 60000), 1) << "nothing on the wire";
+      received.resize(2048);
+      const ssize_t length = recv(wire.get(), received.data(), received.size(), 0);
+      ASSERT_GT(length, 0);
+      received.resize(static_cast<std::size_t>(length));
+    } while ((received[0] & 1) != 0);
     EXPECT_EQ(received, sent_as(packet.bytes()));
   }
 }

@@ -10,12 +10,18 @@
 #include <cerrno>
 #include <chrono>
 #include <concepts>
+#include <cstdlib>
 
 namespace mstack::test {
 
 using namespace std::chrono_literals;
 
-inline constexpr std::chrono::milliseconds patience = 20s;
+// MSTACK_TEST_PATIENCE, in seconds, for machines that are slow.
+inline std::chrono::seconds patience_of_environment() {
+  const char* seconds = std::getenv("MSTACK_TEST_PATIENCE");
+  return seconds != nullptr ? std::chrono::seconds{std::atoi(seconds)} : 20s;
+}
+inline const std::chrono::milliseconds patience = patience_of_environment();
 
 class Deadline {
  public:

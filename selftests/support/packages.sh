@@ -9,6 +9,8 @@ build_packages=(g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libmnl
 demo_packages=(socat tcpdump iputils-ping python3 util-linux)
 # To build, check and run the tests too.
 test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19)
+# To run them on other kernels too: selftests/vm/run.sh.
+vm_packages=(qemu-system-x86 busybox-static kmod cpio xz-utils binutils python3 tcpdump)
 
 # install_packages NAME...: what is missing of them. Asks the archive only then.
 install_packages() {

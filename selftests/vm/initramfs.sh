@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The whole file system of the virtual machine: the built tree where it is on this machine, what it is linked with, the
+# tools that the tests call, and the modules of one kernel.
+# shellcheck shell=bash
+
+# With their dependencies; what the kernel has built in, or lacks, is left out. They are loaded when they are asked for.
+guest_modules=(virtio_pci virtio_blk virtio_net e1000e veth dummy tun sch_ingress cls_bpf inet_diag tcp_diag udp_diag
+               raw_diag sctp sctp_diag dccp dccp_ipv4 dccp_ipv6 dccp_diag fuse 8021q bridge macvlan af_packet_diag
+               xsk_diag)
+guest_tools=(ctest ip tc ethtool sysctl bash tcpdump)
+
+# copy_libraries ROOT FILE...: all that the files are linked with
+copy_libraries() {
+  local root=$1 library
+  shift
+  ldd "$@" 2>/dev/null | grep -o '/[^ ]*' | grep -v ':$' | sort -u | while read -r library; do
+    mkdir -p "$root/${library%/*}"
+    cp -Lu "$library" "$root/$library"
+  done
+}
+
+# copy_modules ROOT KERNEL RELEASE
+copy_modules() {
+  local root=$1 kernel=$2 release=$3 module target
+  mkdir -p "$root/lib/modules/$release"
+  for module in "${guest_modules[@]}"; do
+    modprobe -d "$kernel" -S "$release" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" {print $2}' || true
+  done | sort -u | while read -r module; do
+    target=$root/lib/modules/$release/${module##*/modules/"$release"/}
+    mkdir -p "${target%/*}"
+    # Unpacked here: the guest is slow.
+    if [[ $module == *.xz ]]; then xz -dc "$module" >"${target%.xz}"; else cp "$module" "$target"; fi
+  done
+  cp "$kernel/lib/modules/$release"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$release/"
+  depmod -b "$root" "$release"
+}
+
+# make_initramfs BUILD KERNEL JOB FILE: JOB is a shell script, the guest's work; see init.
+make_initramfs() {
+  local build=$1 kernel=$2 job=$3 file=$4 here root release binary tool cmake
+  here=$(dirname "${BASH_SOURCE[0]}")
+  release=$(ls "$kernel/lib/modules")
+  root=$file.root
+  rm -rf "$root"
+  mkdir -p -m 755 "$root"/{bin,usr/bin,etc,dev,proc,sys,run,tmp,root}
+  ln -s bin "$root/sbin"
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  install -m 755 "$here/init" "$root/init"
+  install -m 755 "$job" "$root/job"
+  cp /etc/passwd /etc/group "$root/etc/"
+  cp --parents /etc/iproute2/* "$root" 2>/dev/null || true
+  copy_modules "$root" "$kernel" "$release"
+  for tool in "${guest_tools[@]}"; do cp -L "$(command -v "$tool")" "$root/usr/bin/"; done
+  copy_libraries "$root" "${guest_tools[@]/#/"$root/usr/bin/"}"
+  # ctest will not start without the modules of cmake, though it reads none of them.
+  cmake=$(cmake --system-information 2>/dev/null | sed -n 's/^CMAKE_ROOT "\(.*\)"$/\1/p')
+  mkdir -p "$root/$cmake/Modules"
+  cp "$cmake/Modules/CMake.cmake" "$root/$cmake/Modules/" 2>/dev/null || true
+  for binary in "$build"/selftests/{bpf,net}_tests "$build"/loader/{mstackd,mstack} \
+    "$build"/examples/{udp_echo,pkt_gen,claim_denied}; do
+    mkdir -p "$root/${binary%/*}"
+    objcopy --strip-debug "$binary" "$root/$binary"
+    copy_libraries "$root" "$binary"
+  done
+  (cd "$build" && find . \( -name CTestTestfile.cmake -o -name '*_include.cmake' -o -name '*_tests.cmake' \) \
+    -exec cp --parents {} "$root/$build" \;)
+  # A limit is there to end what hangs; here everything takes ten times as long.
+  sed -i -E 's/(TIMEOUT )([0-9]+)/\1\20/' "$root/$build"/selftests/*_tests.cmake
+  (cd "$root" && find . | cpio --quiet -o -H newc) >"$file"
+  rm -rf "$root"
+}

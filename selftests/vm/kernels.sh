@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Debian's kernels, by version alone: which package, and its files. Nothing is installed.
+# shellcheck shell=bash
+
+# debian_apt DIR COMMAND...: apt over Debian 12's own archive and its backports, whatever this machine's sources are. All
+# of its state is in DIR.
+debian_apt() {
+  local state=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg suite
+  shift
+  if [[ ! -e $state/sources.list ]]; then
+    [[ -e $keyring ]] || return 1
+    mkdir -p "$state"/{lists,cache/archives}/partial
+    for suite in debian/\ bookworm debian-security/\ bookworm-security debian/\ bookworm-backports; do
+      echo "deb [signed-by=$keyring] http://deb.debian.org/$suite main"
+    done >"$state/sources.list.new"
+    apt_of "$state" "$state/sources.list.new" apt-get -q update >&2 || return 1
+    mv "$state/sources.list.new" "$state/sources.list"
+  fi
+  apt_of "$state" "$state/sources.list" "$@"
+}
+
+apt_of() {
+  local state=$1 sources=$2 program=$3
+  shift 3
+  "$program" -o "Dir::State::lists=$state/lists" -o "Dir::Cache=$state/cache" -o "Dir::Etc::sourcelist=$sources" \
+    -o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root "$@"
+}
+
+own_apt() {
+  "$1" -o APT::Sandbox::User=root "${@:2}"
+}
+
+# kernel_packages VERSION FLAVOUR APT...: names of the packages that apt offers, the newest first.
+kernel_packages() {
+  local version=${1//./\\.} flavour=$2
+  shift 2
+  "$@" apt-cache search --names-only "^linux-image-$version[.+~0-9a-z-]*-$flavour\$" |
+    awk '{print $1}' | grep -E "^linux-image-$version\.[+.~0-9a-z]+(-[0-9]+)?-$flavour\$" | sort -rV
+}
+
+# fetch_kernel VERSION FLAVOUR DIR: prints the directory with boot/ and lib/modules/ of the newest such kernel, below
+# DIR; or one line on stderr that says why there is none. FLAVOUR is cloud-amd64 or amd64.
+fetch_kernel() {
+  local version=$1 flavour=$2 directory=$3 source package unpacked
+  for source in own_apt "debian_apt $directory/apt"; do
+    # shellcheck disable=SC2086  # a command and its first argument
+    for package in $(kernel_packages "$version" "$flavour" $source 2>/dev/null | head -n 3); do
+      unpacked=$directory/$package
+      if [[ ! -e $unpacked/complete ]]; then
+        rm -rf "$unpacked" "$unpacked.deb"
+        mkdir -p "$unpacked.deb"
+        # shellcheck disable=SC2086
+        (cd "$unpacked.deb" && $source apt-get -q download "$package" >&2) || continue
+        dpkg-deb -x "$unpacked.deb"/*.deb "$unpacked" || continue
+        rm -rf "$unpacked.deb"
+        depmod -b "$unpacked" "$(ls "$unpacked/lib/modules")" || continue
+        touch "$unpacked/complete"
+      fi
+      echo "$unpacked"
+      return
+    done
+  done
+  echo "apt offers no package linux-image-$version.*-$flavour here, or cannot fetch it" >&2
+  return 1
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Runs the tests of the built tree on Debian's kernels, in virtual machines (QEMU, without hardware virtualisation).
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
+  VERSION              of Linux, as 6.1; the newest package of it that apt offers is taken (6.1 and 6.12 unless given)
+  --build DIR          the built tree: build unless given
+  --uplink U           veth, virtio (native XDP), virtio-generic (a virtio-net that refuses XDP) or e1000e (a driver
+                       without XDP; boots Debian's full kernel). Repeatable; all of them unless given
+  --label L            only the tests of this label: bpf or net. Repeatable; with an uplink other than veth, net alone
+  --filter REGEX       only the tests whose name matches
+  --quick              what continuous integration runs: all of bpf, and of net what kernels differ in
+  --jobs N             CPUs of the machine, and tests at once: 2
+  --time-limit S       of one machine, seconds: 3600
+  --shell              no tests: a shell in the machine, on this terminal
+  --readme             writes the table of results into README.md
+Exit status: 0 all passed, 1 something failed, 77 nothing could be run here, as the table says.
+END
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+here=selftests/vm
+# shellcheck source=../support/packages.sh
+source selftests/support/packages.sh
+# shellcheck source=kernels.sh
+source $here/kernels.sh
+# shellcheck source=initramfs.sh
+source $here/initramfs.sh
+
+# On other uplinks than a veth: what a driver can get wrong.
+uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World)'
+# Of every kind of what kernels differ in: loading, sockets, rings, redirects, hooks, takeover.
+quick_filter='^bpf\.|^net\..*(Steering|Lifetime|Crash|World)\.'
+
+build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=3600 shell=0 readme=0 versions=()
+while (($#)); do
+  case $1 in
+    --build | --uplink | --label | --filter | --jobs | --time-limit)
+      (($# > 1)) || { echo "$1 needs a value" >&2; usage >&2; exit 2; }
+      case $1 in
+        --build) build=$2 ;;
+        --uplink) uplinks+=("$2") ;;
+        --label) labels+=("$2") ;;
+        --filter) filter=$2 ;;
+        --jobs) jobs=$2 ;;
+        --time-limit) limit=$2 ;;
+      esac
+      shift 2
+      ;;
+    --quick) quick=1; shift ;;
+    --shell) shell=1; shift ;;
+    --readme) readme=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    [0-9]*) versions+=("$1"); shift ;;
+    *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
+  esac
+done
+((${#versions[@]})) || versions=(6.1 6.12)
+((${#uplinks[@]})) || uplinks=(veth virtio virtio-generic e1000e)
+((${#labels[@]})) || labels=(bpf net)
+build=$(realpath "$build")
+[[ -x $build/selftests/bpf_tests && -x $build/selftests/net_tests ]] ||
+  { echo "$build holds no built tests: cmake --build it, or say --build DIR" >&2; exit 1; }
+state=$build/vm
+mkdir -p "$state/kernels"
+
+# nics UPLINK: QEMU's options. Two wires, each a hub with two NICs: one is the host's, the other the wire's end.
+nics() {
+  local device=$1 options='' n
+  case $1 in
+    veth) return ;;
+    virtio | virtio-generic)
+      device=virtio-net-pci
+      # XDP refuses frames that a virtual switch may have merged, or left without a checksum.
+      options=,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,csum=off,gso=off,host_tso4=off
+      options+=,host_tso6=off,host_ecn=off,host_ufo=off
+      # A guest that could turn offloads off might use XDP, and one that cannot must not: with them on there is none.
+      [[ $1 == virtio ]] || options=,ctrl_guest_offloads=off,guest_csum=on,guest_tso4=on,guest_tso6=on
+      ;;
+  esac
+  for n in 0 1 2 3; do
+    printf '%s\n' -netdev "hubport,id=port$n,hubid=$((n / 2))" \
+      -device "$device,netdev=port$n,mac=52:54:00:00:00:0$n$options"
+  done
+}
+
+# job UPLINK: the guest's work
+job() {
+  local arguments=(ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error
+                   --output-junit /results/junit.xml)
+  local wanted=("${labels[@]}")
+  [[ $1 == veth ]] || wanted=(net)
+  arguments+=(-L "^($(IFS='|'; echo "${wanted[*]}"))\$")
+  if [[ -n $filter ]]; then
+    arguments+=(-R "$filter")
+  elif [[ $1 != veth ]]; then
+    arguments+=(-R "$uplink_filter")
+  elif ((quick)); then
+    arguments+=(-R "$quick_filter")
+  fi
+  # A deadline only says when to give up.
+  echo 'export MSTACK_TEST_PATIENCE=240'
+  [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="eth0:eth1 eth2:eth3"'
+  if ((shell)); then
+    echo "cd $build; exec setsid cttyhack /bin/sh"
+  else
+    echo "${arguments[@]@Q}"
+    echo 'echo $? >/results/status'
+  fi
+}
+
+# boot VERSION UPLINK: leaves the log and what came of it in a directory of its own; one line on stderr if it cannot
+boot() {
+  local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options
+  [[ $uplink != e1000e ]] || flavour=amd64
+  out=$state/$version-$uplink
+  rm -rf "$out"
+  mkdir -p "$out"
+  kernel=$(fetch_kernel "$version" $flavour "$state/kernels" 2>"$out/fetch.log") ||
+    { tail -n 1 "$out/fetch.log" >"$out/not-run"; return 0; }
+  job "$uplink" >"$out/job"
+  make_initramfs "$build" "$kernel" "$out/job" "$out/initramfs"
+  truncate -s 64M "$out/disk"
+  mapfile -t qemu_options < <(nics "$uplink")
+  local serial=(-serial "file:$out/log")
+  ((!shell)) || serial=(-serial mon:stdio)
+  date +%s >"$out/started"
+  timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -smp "$jobs" -m 3072 \
+    -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* -initrd "$out/initramfs" \
+    -append 'console=ttyS0 quiet panic=-1 oops=panic' -drive "file=$out/disk,format=raw,if=virtio" \
+    "${qemu_options[@]}" || status=$?
+  date +%s >"$out/ended"
+  ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
+  tar -C "$out" -xf "$out/disk" 2>/dev/null || true
+  rm -f "$out/disk" "$out/initramfs"
+}
+
+if ! why=$(install_packages "${vm_packages[@]}" 2>&1); then
+  echo "virtual machines cannot be run here: ${why##*$'\n'}" >&2
+  exit 77
+fi
+runs=()
+for version in "${versions[@]}"; do
+  for uplink in "${uplinks[@]}"; do
+    echo "Linux $version, uplink $uplink ..." >&2
+    boot "$version" "$uplink"
+    runs+=("$state/$version-$uplink")
+  done
+done
+((!shell)) || exit 0
+arguments=()
+((!readme)) || arguments+=(--readme README.md)
+exec $here/report.py "${arguments[@]}" "${runs[@]}"
