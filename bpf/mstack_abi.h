@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define MSTACK_SCHEMA_VERSION 1
+#define MSTACK_SCHEMA_VERSION 2
 
 #define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
 #define MSTACK_MAX_QUEUES     16   /* queues of one vport; they take contiguous slots */
@@ -95,17 +95,22 @@ enum mstack_vport_flags {
 	MSTACK_VPORT_THROUGHPUT = 1 << 0, /* host ends defer their NAPI: fewer, larger batches on transmit */
 };
 
-/* uplink_info: ifindex > what MultiStack knows of an uplink */
+/* uplink_info: ifindex > what MultiStack knows of an uplink. One that is not there has a number that is no ifindex. */
 struct mstack_uplink {
 	char name[MSTACK_IFNAMSIZ];
-	__u32 flags; /* enum mstack_uplink_flags */
-	__u32 zero;
+	char asked[MSTACK_IFNAMSIZ]; /* by which it was attached, and is again when it comes back */
+	__u32 flags;		     /* enum mstack_uplink_flags */
+	__u32 mode;		     /* of XDP, as asked: enum XdpMode of the protocol */
 };
+
+#define MSTACK_NO_IFINDEX 0x80000000
 
 enum mstack_uplink_flags {
 	MSTACK_UPLINK_NATIVE = 1 << 0, /* XDP in the driver; otherwise generic */
 	MSTACK_UPLINK_XMIT = 1 << 1,   /* takes redirected XDP frames, so it is in `uplinks`; otherwise TC sends */
 	MSTACK_UPLINK_STAYS = 1 << 2,  /* attached by `mstack attach` or kept: stays when mstackd ends */
+	MSTACK_UPLINK_DOWN = 1 << 3,   /* set down, or without a carrier */
+	MSTACK_UPLINK_GONE = 1 << 4,   /* attached again when an interface of the name `asked` is there */
 };
 
 /* meta: one element, written by mstackd at its start */
@@ -235,7 +240,7 @@ MSTACK_STATIC_ASSERT(sizeof(struct mstack_host_end) == 8, "mstack_host_end");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport) == 56, "mstack_vport");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, uid) == 24, "mstack_vport.uid");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, comm) == 40, "mstack_vport.comm");
-MSTACK_STATIC_ASSERT(sizeof(struct mstack_uplink) == 24, "mstack_uplink");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_uplink) == 40, "mstack_uplink");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_meta) == 32, "mstack_meta");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport_stats) == (MSTACK_VERDICT_COUNT + 2) * 8, "mstack_vport_stats");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_event) == 48, "mstack_event");

@@ -25,18 +25,31 @@ const char* mode_of(const mstack_uplink& uplink) {
 const char* path_of(const mstack_uplink& uplink) {
   return uplink.flags & MSTACK_UPLINK_XMIT ? "xdp" : "tc";
 }
+const char* state_of(const mstack_uplink& uplink) {
+  if (uplink.flags & MSTACK_UPLINK_GONE) return "gone";
+  return uplink.flags & MSTACK_UPLINK_DOWN ? "down" : "up";
+}
 const char* mode_of(const mstack_vport& vport) {
   return vport.flags & MSTACK_VPORT_THROUGHPUT ? "throughput" : "latency";
 }
 
+std::string summary_of(const mstack_uplink& uplink) {
+  if (uplink.flags & MSTACK_UPLINK_GONE) return "gone";
+  return fmt::format("{}{}{}", mode_of(uplink), uplink.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC",
+                     uplink.flags & MSTACK_UPLINK_DOWN ? ", down" : "");
+}
+
 Json uplinks_json(const std::vector<UplinkEntry>& uplinks) {
   Json list = Json::array();
-  for (const auto& [ifindex, info] : uplinks)
-    list.push_back({{"ifindex", ifindex},
+  for (const auto& [ifindex, info] : uplinks) {
+    const bool gone = info.flags & MSTACK_UPLINK_GONE;
+    list.push_back({{"ifindex", gone ? Json() : Json(ifindex)},
                     {"name", text_of(info.name)},
-                    {"mode", mode_of(info)},
-                    {"sends_by", path_of(info)},
-                    {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0}});
+                    {"mode", gone ? Json() : Json(mode_of(info))},
+                    {"sends_by", gone ? Json() : Json(path_of(info))},
+                    {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0},
+                    {"state", state_of(info)}});
+  }
   return list;
 }
 
@@ -100,8 +113,7 @@ std::string StatusReport::text() const {
   const Totals totals = totals_of(counters);
   std::string list;
   for (const auto& [ifindex, info] : uplinks)
-    list += fmt::format("{}{} ({}{})", list.empty() ? "" : ", ", text_of(info.name), mode_of(info),
-                        info.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC");
+    list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", text_of(info.name), summary_of(info));
   if (list.empty()) list = "none; attach one with `mstack attach IF`";
   return fmt::format(
       "mstackd   {}\n"
@@ -120,11 +132,15 @@ Json UplinksReport::json() const {
 
 std::string UplinksReport::text() const {
   if (uplinks.empty()) return "no uplink is attached; attach one with `mstack attach IF`\n";
-  Table table({{"UPLINK"}, {"IFINDEX", true}, {"XDP"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}});
-  for (const auto& [ifindex, info] : uplinks)
-    table.add({text_of(info.name), std::to_string(ifindex), mode_of(info),
-               info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames",
-               info.flags & MSTACK_UPLINK_STAYS ? "stays" : "is detached"});
+  Table table({{"UPLINK"}, {"IFINDEX", true}, {"STATE"}, {"XDP"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}});
+  for (const auto& [ifindex, info] : uplinks) {
+    const char* end = info.flags & MSTACK_UPLINK_STAYS ? "stays" : "is detached";
+    if (info.flags & MSTACK_UPLINK_GONE)
+      table.add({text_of(info.name), "-", state_of(info), "-", "-", end});
+    else
+      table.add({text_of(info.name), std::to_string(ifindex), state_of(info), mode_of(info),
+                 info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end});
+  }
   return table.text();
 }
 

@@ -26,7 +26,7 @@ Expected<LinkTarget> link_target(int link) {
   bpf_link_info info = {};
   __u32 size = sizeof(info);
   if (::bpf_obj_get_info_by_fd(link, &info, &size) < 0) return system_failure(errno, "cannot look at a bpf_link");
-  LinkTarget target = {.type = info.type};
+  LinkTarget target = {.type = info.type, .program = info.prog_id};
   if (info.type == BPF_LINK_TYPE_XDP) target.ifindex = info.xdp.ifindex;
   if (info.type == BPF_LINK_TYPE_CGROUP) target.cgroup_id = info.cgroup.cgroup_id;
   return target;

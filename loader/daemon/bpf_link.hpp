@@ -22,8 +22,9 @@ Expected<Fd> create_link(int program, int target, bpf_attach_type type, std::uin
 Expected<void> update_link(int link, int program);
 // What it is attached to; ifindex and cgroup id are 0 when that is gone.
 struct LinkTarget {
-  std::uint32_t type = 0;  // enum bpf_link_type
-  std::uint32_t ifindex = 0;
+  std::uint32_t type = 0;     // enum bpf_link_type
+  std::uint32_t program = 0;  // id
+  std::uint32_t ifindex = 0;  // in whatever network namespace the device is now
   std::uint64_t cgroup_id = 0;
 };
 Expected<LinkTarget> link_target(int link);

@@ -186,6 +186,7 @@ void Daemon::read_route_events() {
         end_vport_of(event.ifindex);
         break;
       case Kind::resync:
+        log::info("more happened to devices and addresses than the kernel kept news of: looking at all of them");
         sync_addresses();
         uplinks_->resync();
         look_for_host_ends();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "daemon/uplinks.hpp"
 
-#include <linux/if_link.h>
-
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "daemon/log.hpp"
-#include "daemon/takeover_plan.hpp"
 #include "net/xdp_features.hpp"
 
 namespace mstack::daemon {
@@ -21,9 +21,13 @@ const char* mode_name(std::uint32_t flags) {
   return flags & MSTACK_UPLINK_NATIVE ? "native" : "generic";
 }
 
-void set_name(mstack_uplink& info, const std::string& name) {
-  std::memset(info.name, 0, sizeof(info.name));
-  std::memcpy(info.name, name.data(), std::min(name.size(), sizeof(info.name) - 1));
+void set_name(char (&to)[MSTACK_IFNAMSIZ], const std::string& name) {
+  std::memset(to, 0, sizeof(to));
+  std::memcpy(to, name.data(), std::min(name.size(), sizeof(to) - 1));
+}
+
+void set_flag(mstack_uplink& info, std::uint32_t flag, bool on) {
+  info.flags = on ? info.flags | flag : info.flags & ~flag;
 }
 
 // Whether XDP frames that are redirected to the device leave it. In generic mode most drivers have no queue for them,
@@ -35,15 +39,26 @@ bool takes_frames(std::uint32_t ifindex, std::uint32_t flags) {
   return (**features & net::xdp_ndo_xmit) != 0;
 }
 
-std::unexpected<Error> busy(const std::string& name, std::uint32_t program) {
-  return failure(EBUSY, name + " has an XDP program that is not MultiStack's: " + describe_program(program) +
-                            "; remove that first (ip link set " + name + " xdp off), or use another interface");
+// A VRF has ports and routes of its own: a claim says nothing about them.
+bool is_in_vrf(const net::Link& device) {
+  return device.slave_kind == "vrf";
+}
+
+// The ifindex of a name in the links directory, if it is an uplink's.
+std::optional<std::uint32_t> parse_link_name(std::string_view name) {
+  constexpr std::string_view prefix = "uplink_";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  std::uint32_t ifindex = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), ifindex);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return ifindex;
 }
 
 }  // namespace
 
 Uplinks::~Uplinks() {
-  for (auto& [ifindex, uplink] : uplinks_) uplink.pin.leave();
+  for (auto& [ifindex, uplink] : uplinks_) uplink.attachment.leave();
 }
 
 std::uint32_t Uplinks::mtu() const {
@@ -53,53 +68,41 @@ std::uint32_t Uplinks::mtu() const {
 }
 
 Expected<void> Uplinks::take_over() {
-  const auto names = datapath_->pins().links();
-  if (!names) return std::unexpected(names.error());
-  for (const std::string& name : *names) {
-    std::uint32_t ifindex = 0;
-    if (!name.starts_with("uplink_")) continue;
-    try {
-      ifindex = static_cast<std::uint32_t>(std::stoul(name.substr(7)));
-    } catch (const std::exception&) {
-      continue;
-    }
-    if (auto taken = take_over_one(ifindex, datapath_->pins().link(name)); !taken)
-      return std::unexpected(taken.error());
-  }
-  // Entries without a link: their device went while no mstackd ran.
-  std::vector<std::uint32_t> gone;
-  auto seen = datapath_->uplink_info().for_each([&](std::uint32_t ifindex, const mstack_uplink&) {
-    if (!uplinks_.contains(ifindex)) gone.push_back(ifindex);
+  std::map<std::uint32_t, mstack_uplink> recorded;
+  auto seen = datapath_->uplink_info().for_each([&](std::uint32_t ifindex, mstack_uplink info) {
+    info.name[MSTACK_IFNAMSIZ - 1] = info.asked[MSTACK_IFNAMSIZ - 1] = '\0';
+    recorded.emplace(ifindex, info);
   });
   if (!seen) return seen;
-  for (const std::uint32_t ifindex : gone) forget(ifindex);
+  const auto pins = datapath_->pins().links();
+  if (!pins) return std::unexpected(pins.error());
+  for (const std::string& pin : *pins) {
+    const auto ifindex = parse_link_name(pin);
+    if (!ifindex) continue;
+    const auto info = recorded.find(*ifindex);
+    const auto taken = take_over_one(*ifindex, info == recorded.end() ? nullptr : &info->second);
+    if (!taken) return std::unexpected(taken.error());
+    if (*taken) recorded.erase(info);
+  }
+  for (const auto& [ifindex, info] : recorded) forget(ifindex);
+  for (const auto& [ifindex, info] : recorded) wait_for(info);
+  resync();
   return {};
 }
 
-Expected<void> Uplinks::take_over_one(std::uint32_t ifindex, const std::string& path) {
-  auto link = open_link(path);
-  if (!link) return std::unexpected(link.error());
-  if (!*link) return {};
-  const auto target = link_target((*link)->get());
-  if (!target) return std::unexpected(target.error());
-  const auto info = datapath_->uplink_info().find(ifindex);
-  if (!info) return std::unexpected(info.error());
-  // A device that is gone, or a link that was pinned a moment before the end and never written down.
-  if (target->ifindex != ifindex || !*info) {
-    forget(ifindex);
-    remove_link(path);
-    return {};
-  }
+// False: its device is gone, or it was attached a moment before the end and never written down.
+Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink* info) {
   const auto device = links_->find(ifindex);
-  if (!device) return std::unexpected(device.error());
-  if (auto updated = update_link((*link)->get(), datapath_->programs().uplink_rx); !updated)
-    return failure(updated.error().code, device->name + ": " + updated.error().what);
-
+  if (!device && device.error().code != ENODEV) return std::unexpected(device.error());
+  auto attachment = Attachment::take_over(*datapath_, ifindex, device && info ? &*device : nullptr);
+  if (!attachment) return std::unexpected(attachment.error());
+  if (!*attachment) return false;
+  if (is_in_vrf(*device)) return false;  // and goes with its attachment
   auto [entry, added] =
-      uplinks_.emplace(ifindex, Uplink{.info = **info, .mtu = device->mtu, .pin = LinkPin::adopt(path)});
+      uplinks_.emplace(ifindex, Uplink{.info = *info, .mtu = device->mtu, .attachment = std::move(**attachment)});
   refresh(*device, entry->second);
   log::info("took over {} ({} XDP)", device->name, mode_name(entry->second.info.flags));
-  return {};
+  return true;
 }
 
 Expected<net::Link> Uplinks::find_interface(const std::string& name) {
@@ -110,95 +113,91 @@ Expected<net::Link> Uplinks::find_interface(const std::string& name) {
 }
 
 Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode) {
-  const auto link = find_interface(name);
-  if (!link) return std::unexpected(link.error());
-  return uplinks_.contains(link->ifindex) ? keep(*link, mode) : attach_new(*link, mode, 0);
+  const auto device = find_interface(name);
+  if (device) return uplinks_.contains(device->ifindex) ? keep(*device, mode) : attach_new(*device, mode, 0);
+  if (device.error().code != ENODEV) return std::unexpected(device.error());
+  // One that an earlier mstackd had: it may be called otherwise by now, or be gone for a while. That is no reason not
+  // to serve the others.
+  const auto renamed =
+      std::ranges::find_if(uplinks_, [&](const auto& entry) { return name == entry.second.info.asked; });
+  if (renamed != uplinks_.end()) {
+    const auto now = links_->find(renamed->first);
+    return now ? keep(*now, mode) : std::unexpected(now.error());
+  }
+  const auto awaited = awaited_.find(name);
+  if (awaited == awaited_.end()) return std::unexpected(device.error());
+  set_flag(awaited->second.info, MSTACK_UPLINK_STAYS, false);
+  awaited->second.info.mode = static_cast<std::uint32_t>(mode);
+  log::warn("{} is gone: attached again when it is back", name);
+  return datapath_->uplink_info().set(awaited->second.key, awaited->second.info);
 }
 
 Expected<void> Uplinks::attach(const std::string& name, XdpMode mode) {
-  const auto link = find_interface(name);
-  if (!link) return std::unexpected(link.error());
-  if (uplinks_.contains(link->ifindex))
+  const auto device = find_interface(name);
+  if (!device) return std::unexpected(device.error());
+  if (uplinks_.contains(device->ifindex))
     return failure(EEXIST,
                    "MultiStack is attached to " + name + " already: detach it first, to attach it in another way");
-  return attach_new(*link, mode, MSTACK_UPLINK_STAYS);
+  return attach_new(*device, mode, MSTACK_UPLINK_STAYS);
 }
 
-Expected<void> Uplinks::keep(const net::Link& link, XdpMode mode) {
-  Uplink& uplink = uplinks_.at(link.ifindex);
+Expected<void> Uplinks::keep(const net::Link& device, XdpMode mode) {
+  Uplink& uplink = uplinks_.at(device.ifindex);
   const bool native = uplink.info.flags & MSTACK_UPLINK_NATIVE;
   if ((mode == XdpMode::native && !native) || (mode == XdpMode::generic && native)) {
     // The kernel has no way from one mode to the other but through none.
-    log::info("{} leaves {} XDP", link.name, mode_name(uplink.info.flags));
-    forget(link.ifindex);
-    const auto now = links_->find(link.ifindex);
+    log::info("{} leaves {} XDP", device.name, mode_name(uplink.info.flags));
+    forget(device.ifindex);
+    const auto now = links_->find(device.ifindex);
     if (!now) return std::unexpected(now.error());
     return attach_new(*now, mode, 0);
   }
-  uplink.info.flags &= ~std::uint32_t{MSTACK_UPLINK_STAYS};
-  return publish(link.ifindex, uplink);
+  set_flag(uplink.info, MSTACK_UPLINK_STAYS, false);
+  uplink.info.mode = static_cast<std::uint32_t>(mode);
+  return publish(device.ifindex, uplink);
 }
 
-Expected<void> Uplinks::attach_new(const net::Link& link, XdpMode mode, std::uint32_t flags) {
-  if (!link.ethernet) return failure(EOPNOTSUPP, link.name + " is not an Ethernet interface: an uplink must be one");
-  if (net::parse_host_end(link.name))
-    return failure(EINVAL, link.name + " is a vport's own end, not a way to the wire: use another interface");
-  if (uplinks_.size() >= MSTACK_MAX_UPLINKS)
-    return failure(ENOSPC, "there are " + std::to_string(uplinks_.size()) + " uplinks, which is the limit: detach one");
-  if (link.xdp_program != 0) return busy(link.name, link.xdp_program);
+Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::uint32_t flags) {
+  if (!device.ethernet)
+    return failure(EOPNOTSUPP, device.name + " is not an Ethernet interface: an uplink must be one");
+  if (net::parse_host_end(device.name))
+    return failure(EINVAL, device.name + " is a vport's own end, not a way to the wire: use another interface");
+  if (is_in_vrf(device))
+    return failure(EOPNOTSUPP, device.name +
+                                   " is in a VRF, where the same ports are others': take it out (ip link set " +
+                                   device.name + " nomaster), or use another interface");
+  if (uplinks_.size() + awaited_.size() - awaited_.count(device.name) >= MSTACK_MAX_UPLINKS)
+    return failure(ENOSPC,
+                   "there are " + std::to_string(MSTACK_MAX_UPLINKS) + " uplinks, which is the limit: detach one");
+  auto attachment = Attachment::attach(*datapath_, *links_, device, mode);
+  if (!attachment) return std::unexpected(attachment.error());
 
-  struct Attempt {
-    XdpMode mode;
-    std::uint32_t xdp_flags, uplink_flags;
-  };
-  constexpr Attempt attempts[] = {{XdpMode::native, XDP_FLAGS_DRV_MODE, MSTACK_UPLINK_NATIVE},
-                                  {XdpMode::generic, XDP_FLAGS_SKB_MODE, 0}};
-  Fd attached;
-  std::string refusals;
-  int code = 0;
-  for (const Attempt& attempt : attempts) {
-    if (mode != XdpMode::automatic && mode != attempt.mode) continue;
-    auto created =
-        create_link(datapath_->programs().uplink_rx, static_cast<int>(link.ifindex), BPF_XDP, attempt.xdp_flags);
-    if (created) {
-      attached = std::move(*created);
-      flags |= attempt.uplink_flags;
-      break;
-    }
-    code = created.error().code;
-    // Somebody else was faster.
-    if (const auto now = links_->find(link.ifindex); now && now->xdp_program != 0)
-      return busy(link.name, now->xdp_program);
-    refusals += (refusals.empty() ? "" : "; ") + std::string(mode_name(attempt.uplink_flags)) + ": " + error_text(code);
-  }
-  if (!attached) {
-    const char* hint = mode == XdpMode::native ? ": try --xdp-mode generic" : "";
-    return failure(code, "cannot attach to " + link.name + " (" + refusals + ")" + hint);
-  }
-  if (!refusals.empty()) log::info("{} has no native XDP ({})", link.name, refusals);
-
-  auto pin = LinkPin::create(attached.get(), datapath_->pins().link(uplink_link_name(link.ifindex)));
-  if (!pin) return std::unexpected(pin.error());
-  Uplink uplink = {.info = {.name = {}, .flags = flags, .zero = 0}, .mtu = link.mtu, .pin = std::move(*pin)};
-  set_name(uplink.info, link.name);
-  if (auto published = publish(link.ifindex, uplink); !published) {
-    forget(link.ifindex);
+  Uplink uplink = {.info = {.name = {}, .asked = {}, .flags = flags, .mode = static_cast<std::uint32_t>(mode)},
+                   .mtu = device.mtu,
+                   .attachment = std::move(*attachment)};
+  set_name(uplink.info.name, device.name);
+  set_name(uplink.info.asked, device.name);
+  set_flag(uplink.info, MSTACK_UPLINK_NATIVE, uplink.attachment.is_native());
+  set_flag(uplink.info, MSTACK_UPLINK_DOWN, !device.running);
+  if (auto published = publish(device.ifindex, uplink); !published) {
+    forget(device.ifindex);
     return published;
   }
-  log::info("attached to {} ({} XDP{})", link.name, mode_name(flags),
+  log::info("attached to {} ({} XDP{})", device.name, mode_name(uplink.info.flags),
             uplink.info.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC");
-  uplinks_.emplace(link.ifindex, std::move(uplink));
+  uplinks_.emplace(device.ifindex, std::move(uplink));
+  give_up(device.name);  // it is here
   return {};
 }
 
 // In the maps, where BPF reads it.
 Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
   const bool xmit = takes_frames(ifindex, uplink.info.flags);
-  uplink.info.flags =
-      (uplink.info.flags & ~std::uint32_t{MSTACK_UPLINK_XMIT}) | (xmit ? std::uint32_t{MSTACK_UPLINK_XMIT} : 0);
+  set_flag(uplink.info, MSTACK_UPLINK_XMIT, xmit);
   // uplink_info first: whatever XDP does not send, TC must know to be for an uplink.
   if (auto set = datapath_->uplink_info().set(ifindex, uplink.info); !set) return set;
   const maps::Hash<std::uint32_t, std::uint32_t> redirects(datapath_->map("uplinks"));
+  // Also of what is in there: the kernel takes a device out that goes to another namespace, and it may be back.
   if (xmit) return redirects.set(ifindex, ifindex);
   if (auto erased = redirects.erase(ifindex); !erased) return std::unexpected(erased.error());
   return {};
@@ -212,61 +211,118 @@ void Uplinks::forget(std::uint32_t ifindex) {
 
 Expected<void> Uplinks::detach(const std::string& name) {
   const auto found = std::ranges::find_if(uplinks_, [&](const auto& entry) { return name == entry.second.info.name; });
-  if (found == uplinks_.end())
+  if (found != uplinks_.end()) {
+    forget(found->first);
+    log::info("detached from {}", name);
+    return {};
+  }
+  if (!awaited_.contains(name))
     return failure(ENODEV, "MultiStack is not attached to " + name + ": `mstack uplinks` shows what it is attached to");
-  forget(found->first);
-  log::info("detached from {}", name);
+  give_up(name);
+  log::info("{} is not waited for any more", name);
   return {};
 }
 
 void Uplinks::detach_temporary() {
+  const auto is_temporary = [](const mstack_uplink& info) { return !(info.flags & MSTACK_UPLINK_STAYS); };
   std::vector<std::string> names;
   for (const auto& [ifindex, uplink] : uplinks_)
-    if (!(uplink.info.flags & MSTACK_UPLINK_STAYS)) names.emplace_back(uplink.info.name);
+    if (is_temporary(uplink.info)) names.emplace_back(uplink.info.name);
+  for (const auto& [name, awaited] : awaited_)
+    if (is_temporary(awaited.info)) names.push_back(name);
   for (const std::string& name : names) (void)detach(name);
 }
 
 void Uplinks::detach_all() {
   while (!uplinks_.empty()) forget(uplinks_.begin()->first);
+  while (!awaited_.empty()) give_up(awaited_.begin()->first);
 }
 
-void Uplinks::refresh(const net::Link& link, Uplink& uplink) {
+void Uplinks::refresh(const net::Link& device, Uplink& uplink) {
   const mstack_uplink before = uplink.info;
-  set_name(uplink.info, link.name);
-  uplink.mtu = link.mtu;
-  if (link.xdp == net::XdpAttached::native) uplink.info.flags |= MSTACK_UPLINK_NATIVE;
-  if (link.xdp == net::XdpAttached::generic) uplink.info.flags &= ~std::uint32_t{MSTACK_UPLINK_NATIVE};
-  if (auto published = publish(link.ifindex, uplink); !published)
-    log::warn("{}: {}", link.name, published.error().what);
-  if ((before.flags ^ uplink.info.flags) & MSTACK_UPLINK_XMIT)
-    log::info("{} {} redirected frames", link.name,
+  set_name(uplink.info.name, device.name);
+  uplink.mtu = device.mtu;
+  set_flag(uplink.info, MSTACK_UPLINK_NATIVE, uplink.attachment.is_native());
+  set_flag(uplink.info, MSTACK_UPLINK_DOWN, !device.running);
+  set_flag(uplink.info, MSTACK_UPLINK_GONE, false);
+  if (auto published = publish(device.ifindex, uplink); !published)
+    log::warn("{}: {}", device.name, published.error().what);
+  if (device.name != before.name) log::info("{} is called {} now", before.name, device.name);
+  const std::uint32_t changed = before.flags ^ uplink.info.flags;
+  if (changed & MSTACK_UPLINK_DOWN) log::info("{} is {}", device.name, device.running ? "up" : "down");
+  if (changed & MSTACK_UPLINK_XMIT)
+    log::info("{} {} redirected frames", device.name,
               uplink.info.flags & MSTACK_UPLINK_XMIT ? "takes" : "no longer takes");
 }
 
 void Uplinks::link_changed(const net::RouteEvent& event) {
-  const auto found = uplinks_.find(event.ifindex);
-  if (found == uplinks_.end()) return;
-  const auto link = links_->find(event.ifindex);
-  if (link) refresh(*link, found->second);
+  if (uplinks_.contains(event.ifindex) || awaited_.contains(event.name)) look_at(event.ifindex);
 }
 
 void Uplinks::link_gone(std::uint32_t ifindex) {
-  const auto found = uplinks_.find(ifindex);
-  if (found == uplinks_.end()) return;
-  log::warn("{} is gone: `mstack attach` it when it is back", found->second.info.name);
-  forget(ifindex);
+  if (uplinks_.contains(ifindex)) look_at(ifindex);
 }
 
 void Uplinks::resync() {
   std::vector<std::uint32_t> known;
   for (const auto& [ifindex, uplink] : uplinks_) known.push_back(ifindex);
-  for (const std::uint32_t ifindex : known) {
-    const auto link = links_->find(ifindex);
-    if (link)
-      refresh(*link, uplinks_.at(ifindex));
-    else if (link.error().code == ENODEV)
-      link_gone(ifindex);
+  for (const std::uint32_t ifindex : known) look_at(ifindex);
+  std::vector<std::string> names;
+  for (const auto& [name, awaited] : awaited_) names.push_back(name);
+  for (const std::string& name : names)
+    if (const auto device = links_->find(name)) welcome(*device);
+}
+
+// What is there now, whatever was told of it.
+void Uplinks::look_at(std::uint32_t ifindex) {
+  const auto device = links_->find(ifindex);
+  if (!device && device.error().code != ENODEV) return log::warn("{}", device.error().what);
+  if (const auto known = uplinks_.find(ifindex); known != uplinks_.end()) {
+    if (device && !is_in_vrf(*device) && known->second.attachment.is_on(*device))
+      return refresh(*device, known->second);
+    lose(known);
   }
+  if (device) welcome(*device);
+}
+
+void Uplinks::lose(Found lost) {
+  const mstack_uplink info = lost->second.info;
+  log::warn("{} is an uplink no more", info.name);
+  forget(lost->first);
+  wait_for(info);
+}
+
+void Uplinks::wait_for(mstack_uplink info) {
+  const std::string name = info.asked;
+  // The name is another's by now, which is an uplink too.
+  const bool is_taken =
+      std::ranges::any_of(uplinks_, [&](const auto& entry) { return name == entry.second.info.asked; });
+  if (name.empty() || is_taken || awaited_.contains(name)) return;
+  std::uint32_t key = MSTACK_NO_IFINDEX;
+  while (std::ranges::any_of(awaited_, [&](const auto& entry) { return entry.second.key == key; })) ++key;
+  set_name(info.name, name);
+  info.flags = (info.flags & MSTACK_UPLINK_STAYS) | MSTACK_UPLINK_GONE;
+  if (auto set = datapath_->uplink_info().set(key, info); !set) log::warn("{}: {}", name, set.error().what);
+  awaited_.emplace(name, Awaited{.key = key, .info = info, .refusal = {}});
+  log::info("an interface called {} is attached when there is one", name);
+}
+
+void Uplinks::give_up(const std::string& name) {
+  const auto found = awaited_.find(name);
+  if (found == awaited_.end()) return;
+  (void)datapath_->uplink_info().erase(found->second.key);
+  awaited_.erase(found);
+}
+
+// A device that may be one that is waited for.
+void Uplinks::welcome(const net::Link& device) {
+  const auto found = awaited_.find(device.name);
+  if (found == awaited_.end() || uplinks_.contains(device.ifindex)) return;
+  const mstack_uplink& info = found->second.info;
+  auto attached = attach_new(device, static_cast<XdpMode>(info.mode), info.flags & MSTACK_UPLINK_STAYS);
+  if (attached || found->second.refusal == attached.error().what) return;
+  found->second.refusal = attached.error().what;  // told once
+  log::warn("{}", attached.error().what);
 }
 
 }  // namespace mstack::daemon

@@ -49,6 +49,7 @@ Link parse_link(const nlmsghdr& message) {
   const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
   link.ifindex = static_cast<std::uint32_t>(header->ifi_index);
   link.up = (header->ifi_flags & IFF_UP) != 0;
+  link.running = link.up && (header->ifi_flags & IFF_RUNNING) != 0;
   link.ethernet = header->ifi_type == ARPHRD_ETHER;
   for_each_attribute(message, sizeof(ifinfomsg), [&link](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
@@ -61,6 +62,7 @@ Link parse_link(const nlmsghdr& message) {
       case IFLA_LINKINFO:
         for_each_nested(attribute, [&link](const nlattr* info) {
           if (mnl_attr_get_type(info) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(info);
+          if (mnl_attr_get_type(info) == IFLA_INFO_SLAVE_KIND) link.slave_kind = mnl_attr_get_str(info);
         });
         break;
       case IFLA_XDP: parse_xdp(attribute, link); break;

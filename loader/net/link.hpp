@@ -26,10 +26,12 @@ const char* name_of(XdpAttached attached);
 struct Link {
   std::uint32_t ifindex = 0;
   std::string name;
-  std::string kind;  // "veth", "bridge" ...; empty for a device of hardware
+  std::string kind;        // "veth", "bridge" ...; empty for a device of hardware
+  std::string slave_kind;  // "vrf", "bridge", "bond" ...: what it is a part of; empty: of nothing
   std::uint32_t mtu = 0;
   Mac mac = {};  // zero if the device has none of 6 bytes
   bool up = false;
+  bool running = false;   // up, and with a carrier
   bool ethernet = false;  // frames begin with an Ethernet header
   XdpAttached xdp = XdpAttached::none;
   std::uint32_t xdp_program = 0;  // id; of `several`, the one in the driver, else the generic one

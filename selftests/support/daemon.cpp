@@ -46,6 +46,7 @@ std::vector<std::string> Daemon::command_line(const World& world, const DaemonOp
                                world.pin_dir(),  "--cgroup",    world.cgroup(),  "--xdp-mode",
                                options.xdp_mode, "--log-level", "debug"};
   if (options.attach) out.insert(out.end(), {"--uplink", uplink});
+  if (options.attach && world.has_second()) out.insert(out.end(), {"--uplink", second_uplink});
   out.insert(out.end(), options.arguments.begin(), options.arguments.end());
   return out;
 }

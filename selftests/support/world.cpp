@@ -86,6 +86,8 @@ World::World(const WorldOptions& options) {
   for (const Namespace* netns : {&host_, &wire_, &far_}) quiet(*netns);
   connect_ends(options);
   if (options.far) add_far();
+  second_ = options.second;
+  if (second_) make_second();
   injector_ = std::make_unique<Injector>(wire_, wire_end);
 }
 
@@ -120,6 +122,29 @@ void World::connect_ends(const WorldOptions& options) {
   host_mac_ = mac_of(host_, uplink);
   wire_mac_ = mac_of(wire_, wire_end);
   uplink_index_ = host_.run([] { return ::if_nametoindex(uplink.c_str()); });
+}
+
+void World::make_second(const std::string& extra) const {
+  in(host_, "ip link add " + second_uplink + " " + extra + " type veth peer name " + second_wire_end + " netns " +
+                wire_.path());
+  in(host_, "ethtool -K " + second_uplink + " tx off gro on");
+  in(wire_, "ethtool -K " + second_wire_end + " tx off gro on");
+  in(host_, "ip addr add " + second4 + "/24 dev " + second_uplink);
+  in(host_, "ip addr add " + second6 + "/64 dev " + second_uplink + " nodad");
+  in(wire_, "ip addr add " + second_wire4 + "/24 dev " + second_wire_end);
+  in(wire_, "ip addr add " + second_wire6 + "/64 dev " + second_wire_end + " nodad");
+  in(host_, "ip link set " + second_uplink + " up");
+  in(wire_, "ip link set " + second_wire_end + " up");
+}
+
+unsigned World::index_of(const std::string& interface) const {
+  return host_.run([&] { return ::if_nametoindex(interface.c_str()); });
+}
+
+void World::send_by_second(Segment segment, const Namespace& where) const {
+  segment.destination_mac = mac_of(where, second_uplink);
+  segment.source_mac = mac_of(wire_, second_wire_end);
+  Injector(wire_, second_wire_end).send(build(segment));
 }
 
 void World::add_far() const {
@@ -203,9 +228,12 @@ std::vector<std::string> World::leftovers_after_end() const {
     }
   }
   for (const auto& name : host_links()) {
-    if (name != "lo" && name != uplink) left.push_back("link " + name);
+    if (name == "lo" || (second_ && name == second_uplink)) continue;
+    if (name != uplink) left.push_back("link " + name);
   }
   if (attached_xdp(host_, uplink) != 0) left.push_back("XDP program on " + uplink);
+  if (index_of(second_uplink) != 0 && attached_xdp(host_, second_uplink) != 0)
+    left.push_back("XDP program on " + second_uplink);
   const Fd cgroup{check(::open(cgroup_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open " + cgroup_)};
   for (const auto type :
        {BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND, BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND,

@@ -3,6 +3,7 @@
 //   host namespace                       wire namespace                          far namespace (optional)
 //   up0  192.0.2.1  2001:db8::1  ======  wire0  192.0.2.2  2001:db8::2
 //        192.0.2.10 2001:db8::10         near0  198.51.100.1 2001:db8:1::1  ==  far0 198.51.100.2 2001:db8:1::2
+//   up1  203.0.113.1 2001:db8:3::1  ===  wire1  203.0.113.2 2001:db8:3::2       (optional: a second uplink)
 //
 // mstackd and its clients are in `host`, whose up0 is the uplink. The host's default route leads to 192.0.2.2.
 #pragma once
@@ -27,9 +28,13 @@ inline const std::string host6 = "2001:db8::1", host6_second = "2001:db8::10", w
 inline const std::string near4 = "198.51.100.1", far4 = "198.51.100.2";
 inline const std::string near6 = "2001:db8:1::1", far6 = "2001:db8:1::2";
 inline const std::string uplink = "up0", wire_end = "wire0";
+inline const std::string second4 = "203.0.113.1", second_wire4 = "203.0.113.2";
+inline const std::string second6 = "2001:db8:3::1", second_wire6 = "2001:db8:3::2";
+inline const std::string second_uplink = "up1", second_wire_end = "wire1";
 
 struct WorldOptions {
   bool far = false;
+  bool second = false;  // up1; mstackd is attached to it too
   // What the wire's end of the veth does. A veth takes redirected XDP frames only if its other end runs NAPI, so
   // there is either GRO or an XDP program: `drop` is for measuring, since nothing then goes up the wire's stack.
   enum class WireEnd { gro, pass, drop } wire = WireEnd::gro;
@@ -39,7 +44,7 @@ struct WorldOptions {
 
 struct DaemonOptions {
   std::vector<std::string> arguments = {};  // added to those that every test needs
-  bool attach = true;                       // --uplink up0
+  bool attach = true;                       // --uplink up0, and up1 if there is one
   std::string xdp_mode = "auto";
   std::map<std::string, std::string> environment = {};
 };
@@ -83,6 +88,10 @@ class World {
   const Mac& host_mac() const { return host_mac_; }
   const Mac& wire_mac() const { return wire_mac_; }
   unsigned uplink_index() const { return uplink_index_; }
+  unsigned index_of(const std::string& interface) const;  // in `host`, 0: it is not there
+  bool has_second() const { return second_; }
+  // up1 and wire1, anew, with their addresses, up. `extra` is for the device up1: "index 77", ...
+  void make_second(const std::string& extra = {}) const;
 
   const std::string& directory() const { return directory_; }
   std::string run_dir() const { return directory_ + "/run"; }
@@ -100,6 +109,9 @@ class World {
   // A frame from the wire to the host: addressed to up0's MAC, from wire0's, unless the segment says otherwise.
   void send(Segment segment) const;
   void send(std::span<const std::uint8_t> frame) const { injector_->send(frame); }
+  // The same over the second uplink as it is now, which may be in another namespace.
+  void send_by_second(Segment segment) const { send_by_second(std::move(segment), host_); }
+  void send_by_second(Segment segment, const Namespace& where) const;
   // As a stack would build it: MACs that mean nothing, since vport_tx writes its own.
   static Segment udp(const Endpoint& from, const Endpoint& to, std::string payload);
   static Segment tcp(const Endpoint& from, const Endpoint& to, std::string payload, std::uint8_t flags = tcp_syn);
@@ -115,6 +127,7 @@ class World {
   void add_far() const;
 
   std::string directory_, cgroup_, outside_;
+  bool second_ = false;
   Namespace host_ = Namespace::create();
   Namespace wire_ = Namespace::create();
   Namespace far_ = Namespace::create();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -6,6 +7,7 @@
 
 #include "cli/options.hpp"
 #include "cli/verbs.hpp"
+#include "mstack_abi.h"
 
 namespace {
 
@@ -103,7 +105,8 @@ TEST_F(CliOptions, HelpAndVersionAreAnswers) {
   const auto version = parse({"--version"});
   ASSERT_FALSE(version);
   EXPECT_EQ(0, version.error().exit_status);
-  EXPECT_EQ("mstack " MSTACK_VERSION " (schema 1, protocol 1)\n", version.error().text);
+  EXPECT_EQ(fmt::format("mstack {} (schema {}, protocol 1)\n", MSTACK_VERSION, MSTACK_SCHEMA_VERSION),
+            version.error().text);
   const auto help = parse({"--help"});
   EXPECT_EQ(0, help.error().exit_status);
   for (const cli::Verb& verb : cli::verbs()) EXPECT_NE(std::string::npos, help.error().text.find(verb.name));

@@ -51,6 +51,13 @@ VportEntry vport_of(std::uint32_t id, const char* command, std::uint16_t queues)
   return entry;
 }
 
+UplinkEntry gone_uplink() {
+  UplinkEntry gone = {.ifindex = MSTACK_NO_IFINDEX + 1, .info = {}};
+  set(gone.info.name, "usb0");
+  gone.info.flags = MSTACK_UPLINK_GONE | MSTACK_UPLINK_STAYS;
+  return gone;
+}
+
 TEST(Verdicts, EveryOneIsOfOneKind) {
   std::set<std::string_view> names;
   for (const Verdict& verdict : verdicts) {
@@ -107,15 +114,19 @@ TEST(Table, ColumnsAreAlignedAndLinesEndWithTheirText) {
 }
 
 TEST(Report, Uplinks) {
-  const UplinksReport report = {.uplinks = two_uplinks()};
+  UplinksReport report = {.uplinks = two_uplinks()};
+  report.uplinks[1].info.flags |= MSTACK_UPLINK_DOWN;
+  report.uplinks.push_back(gone_uplink());
   EXPECT_EQ(Json::parse(R"({"uplinks": [
-    {"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true},
-    {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false}]})"),
+    {"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true, "state": "up"},
+    {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false, "state": "down"},
+    {"ifindex": null, "name": "usb0", "mode": null, "sends_by": null, "stays": true, "state": "gone"}]})"),
             report.json());
   EXPECT_EQ(
-      "UPLINK  IFINDEX  XDP      SENDS BY                               WHEN MSTACKD ENDS\n"
-      "eth0          2  native   XDP                                    stays\n"
-      "wlan0         9  generic  TC: it takes no redirected XDP frames  is detached\n",
+      "UPLINK  IFINDEX  STATE  XDP      SENDS BY                               WHEN MSTACKD ENDS\n"
+      "eth0          2  up     native   XDP                                    stays\n"
+      "wlan0         9  down   generic  TC: it takes no redirected XDP frames  is detached\n"
+      "usb0          -  gone   -        -                                      stays\n",
       report.text());
   EXPECT_EQ(Json::parse(R"({"uplinks": []})"), UplinksReport{}.json());
   EXPECT_EQ("no uplink is attached; attach one with `mstack attach IF`\n", UplinksReport{}.text());
@@ -174,8 +185,8 @@ TEST(Report, Status) {
   report.counters[MSTACK_TX_DROP_NO_ROUTE] = 6;
   EXPECT_EQ(Json::parse(R"({"daemon": {"state": "running", "pid": 42, "run_dir": "/r"}, "pin_dir": "/p", "schema": 1,
     "started": "2023-11-14T22:13:20Z", "netns_cookie": 5,
-    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true},
-                {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false}],
+    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true, "state": "up"},
+                {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false, "state": "up"}],
     "vports": 2, "claims": {"used": 3, "size": 64},
     "packets": {"received": 7, "sent": 1, "dropped": 6, "to_kernel": 100}})"),
             report.json());
