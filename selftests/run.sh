@@ -42,6 +42,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=support/packages.sh
 source selftests/support/packages.sh
 install_packages "${test_packages[@]}"
+selftests/support/debian.sh || echo "run.sh: no sources from Debian's archive: the lwIP examples are not built, and their tests are skipped" >&2
 
 if ((lint)); then
   selftests/support/format.sh

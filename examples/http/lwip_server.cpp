@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "lwip_server.hpp"
+
+#include <lwip/sys.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+
+namespace http {
+namespace {
+
+constexpr u8_t poll_interval = 6;  // of TCP_SLOW_INTERVAL: about four times a second
+
+}  // namespace
+
+// One connection. lwIP has it as the argument of its callbacks; it deletes itself when lwIP's part of it ends.
+class LwipServer::Tcp {
+ public:
+  Tcp(LwipServer& server, tcp_pcb* pcb) : server_(server), pcb_(pcb), http_(server.service_) {
+    server_.connections_.insert(this);
+    ++server_.counters_.accepted;
+    tcp_arg(pcb, this);
+    tcp_recv(pcb, [](void* self, tcp_pcb*, pbuf* data, err_t) { return static_cast<Tcp*>(self)->received(data); });
+    tcp_sent(pcb, [](void* self, tcp_pcb*, u16_t bytes) { return static_cast<Tcp*>(self)->acknowledged(bytes); });
+    tcp_poll(
+        pcb, [](void* self, tcp_pcb*) { return static_cast<Tcp*>(self)->poll(); }, poll_interval);
+    tcp_err(pcb, [](void* self, err_t) {
+      auto* tcp = static_cast<Tcp*>(self);
+      tcp->pcb_ = nullptr;  // lwIP has freed it, or is about to
+      delete tcp;
+    });
+    // Responses are written whole: there is nothing to wait for.
+    tcp_nagle_disable(pcb);
+    set_deadline(server_.timeouts_.idle_ms);
+  }
+  ~Tcp() {
+    server_.connections_.erase(this);
+    if (held_ != nullptr) pbuf_free(held_);
+    if (pcb_ == nullptr) return;
+    tcp_arg(pcb_, nullptr);
+    tcp_recv(pcb_, nullptr);
+    tcp_sent(pcb_, nullptr);
+    tcp_poll(pcb_, nullptr, 0);
+    tcp_err(pcb_, nullptr);
+  }
+  Tcp(Tcp&&) = delete;
+
+  // Both delete this object.
+  err_t close() {
+    tcp_pcb* pcb = pcb_;
+    delete this;
+    if (tcp_close(pcb) == ERR_OK) return ERR_OK;
+    tcp_abort(pcb);  // no memory for the FIN
+    return ERR_ABRT;
+  }
+  err_t abort() {
+    tcp_pcb* pcb = pcb_;
+    delete this;
+    tcp_abort(pcb);
+    return ERR_ABRT;
+  }
+
+  err_t end_soon() {
+    http_.end_soon();
+    if (lingers_ || !http_.output().bytes.empty()) return ERR_OK;
+    return linger();
+  }
+
+ private:
+  void set_deadline(std::uint32_t from_now) { deadline_ = sys_now() + from_now; }
+  [[nodiscard]] bool past_deadline() const { return static_cast<std::int32_t>(sys_now() - deadline_) > 0; }
+
+  err_t received(pbuf* data) {
+    if (data == nullptr) {
+      peer_ended_ = true;
+    } else if (lingers_) {
+      tcp_recved(pcb_, data->tot_len);
+      pbuf_free(data);
+    } else if (held_ != nullptr) {
+      pbuf_cat(held_, data);
+    } else {
+      held_ = data;
+    }
+    return go_on();
+  }
+
+  err_t acknowledged(u16_t bytes) {
+    acknowledged_ += bytes;
+    while (!owners_.empty() && owners_.front().end <= acknowledged_) owners_.pop_front();
+    if (!lingers_ && !http_.in_request())
+      set_deadline(written_ != acknowledged_ ? server_.timeouts_.send_ms : server_.timeouts_.idle_ms);
+    return go_on();
+  }
+
+  err_t poll() {
+    if (past_deadline()) {
+      ++server_.counters_.timed_out;
+      // Whoever is slow with a request is told so; whoever takes nothing would not take that either.
+      if (written_ != acknowledged_) return abort();
+      if (lingers_ || !http_.in_request()) return close();
+      http_.time_out();
+      set_deadline(server_.timeouts_.send_ms);
+    }
+    return go_on();
+  }
+
+  // Responses as far as there is room, then requests, until neither gets on.
+  err_t go_on() {
+    while (!lingers_) {
+      const bool wrote_all = write();
+      if (http_.broken()) {
+        ++server_.counters_.broken;
+        return abort();
+      }
+      if (!wrote_all) break;
+      if (http_.ends()) return linger();
+      if (held_ == nullptr) break;
+      read();
+    }
+    // lwIP sends by itself at the end of a callback for received data, not of the others.
+    tcp_output(pcb_);
+    if (peer_ended_ && written_ == acknowledged_ && held_ == nullptr) return close();
+    return ERR_OK;
+  }
+
+  // False if there is more than TCP has room for; acknowledged() or poll() go on.
+  bool write() {
+    for (;;) {
+      const Output& output = http_.output();
+      if (output.bytes.empty()) return true;
+      const auto size = static_cast<u16_t>(
+          std::min({output.bytes.size(), static_cast<std::size_t>(tcp_sndbuf(pcb_)), std::size_t{UINT16_MAX}}));
+      if (size == 0) return false;
+      u8_t flags = output.lasting ? 0 : TCP_WRITE_FLAG_COPY;
+      if (output.more) flags |= TCP_WRITE_FLAG_MORE;
+      if (tcp_write(pcb_, output.bytes.data(), size, flags) != ERR_OK) return false;
+      written_ += size;
+      // TCP sends from where the bytes are, again if need be, until they are acknowledged.
+      if (output.owner) {
+        if (!owners_.empty() && owners_.back().owner == output.owner)
+          owners_.back().end = written_;
+        else
+          owners_.push_back({.end = written_, .owner = output.owner});
+      }
+      http_.sent(size);
+    }
+  }
+
+  void read() {
+    const bool was_in_request = http_.in_request();
+    const std::string_view data(static_cast<const char*>(held_->payload), held_->len);
+    const std::size_t taken = http_.receive(data);
+    tcp_recved(pcb_, static_cast<u16_t>(taken));
+    held_ = pbuf_free_header(held_, static_cast<u16_t>(taken));
+    if (!http_.in_request())
+      set_deadline(server_.timeouts_.idle_ms);
+    else if (!was_in_request)
+      set_deadline(server_.timeouts_.request_ms);
+  }
+
+  // The last response is written. FIN now; what still comes is taken and forgotten, since a close with unread data is
+  // a reset, which may overtake the response.
+  err_t linger() {
+    lingers_ = true;
+    if (held_ != nullptr) {
+      tcp_recved(pcb_, held_->tot_len);
+      pbuf_free(held_);
+      held_ = nullptr;
+    }
+    set_deadline(server_.timeouts_.linger_ms);
+    if (tcp_shutdown(pcb_, 0, 1) != ERR_OK) return abort();
+    return go_on();
+  }
+
+  struct Owned {
+    std::uint64_t end;  // of what was written
+    std::shared_ptr<const void> owner;
+  };
+
+  LwipServer& server_;
+  tcp_pcb* pcb_;
+  Connection http_;
+  pbuf* held_ = nullptr;  // received, and not read yet
+  std::deque<Owned> owners_;
+  std::uint64_t written_ = 0, acknowledged_ = 0;
+  std::uint32_t deadline_ = 0;
+  bool peer_ended_ = false, lingers_ = false;
+};
+
+LwipServer::~LwipServer() {
+  end_soon();
+  abort();
+}
+
+std::expected<void, std::string> LwipServer::listen(std::uint16_t port) {
+  tcp_pcb* pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+  if (pcb == nullptr) return std::unexpected("lwIP has no pcb left");
+  if (const err_t error = tcp_bind(pcb, IP_ANY_TYPE, port); error != ERR_OK) {
+    tcp_abort(pcb);
+    return std::unexpected("lwIP cannot bind port " + std::to_string(port) + ": " + std::to_string(error));
+  }
+  tcp_pcb* listener = tcp_listen(pcb);
+  if (listener == nullptr) {
+    tcp_abort(pcb);
+    return std::unexpected("lwIP has no listening pcb left");
+  }
+  tcp_arg(listener, this);
+  tcp_accept(listener, &LwipServer::accept);
+  listeners_.push_back(listener);
+  return {};
+}
+
+err_t LwipServer::accept(void* self, tcp_pcb* pcb, err_t error) {
+  if (error != ERR_OK || pcb == nullptr) return ERR_VAL;
+  static_cast<void>(new Tcp(*static_cast<LwipServer*>(self), pcb));  // lwIP has it now
+  return ERR_OK;
+}
+
+void LwipServer::end_soon() {
+  for (tcp_pcb* listener : listeners_) tcp_close(listener);
+  listeners_.clear();
+  for (Tcp* connection : std::vector<Tcp*>(connections_.begin(), connections_.end())) connection->end_soon();
+}
+
+void LwipServer::abort() {
+  for (Tcp* connection : std::vector<Tcp*>(connections_.begin(), connections_.end())) connection->abort();
+}
+
+}  // namespace http

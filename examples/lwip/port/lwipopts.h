@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * lwIP as a server's stack over one vport queue: one thread, the raw API, TCP and UDP over IPv4 and IPv6. See
+ * lwip/opt.h for what each option means; here is why it has this value.
+ */
+#ifndef MSTACK_LWIPOPTS_H
+#define MSTACK_LWIPOPTS_H
+
+/* One thread does everything: no locks, no mailboxes, no sequential API. */
+#define NO_SYS 1
+#define SYS_LIGHTWEIGHT_PROT 0
+#define LWIP_NETCONN 0
+#define LWIP_SOCKET 0
+#define LWIP_TIMERS 1
+#define LWIP_HOOK_FILENAME "hooks.h"
+
+/* Below IP there is nothing for a stack to do: its one neighbour, the host end, answers for every address, and writes
+ * both MACs itself. So there is no ARP and no neighbour discovery, and the netif writes the Ethernet header. */
+#define LWIP_SINGLE_NETIF 1
+#define LWIP_ARP 0
+#define LWIP_ETHERNET 0
+#define LWIP_IPV4 1
+#define LWIP_IPV6 1
+#define LWIP_IPV6_MLD 0
+#define LWIP_IPV6_AUTOCONFIG 0
+#define LWIP_IPV6_SEND_ROUTER_SOLICIT 0
+#define LWIP_IPV6_DUP_DETECT_ATTEMPTS 0
+#define LWIP_IPV6_NUM_ADDRESSES 1
+#define LWIP_ND6_TCP_REACHABILITY_HINTS 0
+#define LWIP_NETIF_LOOPBACK 0 /* what is sent to an own address goes out too: another stack may have that port */
+#define LWIP_NETIF_EXT_STATUS_CALLBACK 0
+#define LWIP_ICMP 1
+#define LWIP_ICMP6 1
+#define LWIP_IGMP 0
+#define LWIP_RAW 0
+#define LWIP_DHCP 0
+#define LWIP_DNS 0
+#define LWIP_STATS 0
+/* TCP sends nothing larger than the MTU, and takes nothing that is not whole. */
+#define IP_FORWARD 0
+#define IP_REASSEMBLY 0
+#define IP_FRAG 0
+#define LWIP_IPV6_FRAG 0
+#define LWIP_IPV6_REASS 0
+
+/* lwIP computes and checks all checksums, with mstack_lwip_checksum(): see the README for why nobody else does. */
+#define LWIP_CHECKSUM_ON_COPY 0
+#define LWIP_NETIF_TX_SINGLE_PBUF 0 /* a packet is gathered when it is copied into its UMEM frame, once */
+
+/* Fixed pools, whose sizes are the limits of a hostile peer; packets' payload and headers from malloc(). */
+#define MEM_LIBC_MALLOC 1
+#define MEMP_MEM_MALLOC 0
+#define MEM_ALIGNMENT 8
+#define MEMP_NUM_TCP_PCB 8192 /* connections, TIME_WAIT included: the oldest of those makes room for a new one */
+#define MEMP_NUM_TCP_PCB_LISTEN 64
+#define MEMP_NUM_UDP_PCB 256
+#define MEMP_NUM_TCP_SEG 65535 /* the most that lwIP can count */
+#define MEMP_NUM_PBUF 65535    /* pbufs that refer to data, one for each segment that is written without a copy */
+#define MEMP_NUM_SYS_TIMEOUT 32
+#define LWIP_SUPPORT_CUSTOM_PBUF 1
+#define PBUF_POOL_SIZE 64 /* hardly used: what is received stays in the UMEM */
+
+#define LWIP_TCP 1
+#define LWIP_UDP 1
+#define LWIP_UDPLITE 0
+/* The most there is; the MSS of a connection is of the vport's MTU. */
+#define TCP_MSS 8960
+#define TCP_OVERSIZE 0
+#define LWIP_WND_SCALE 1
+#define TCP_RCV_SCALE 4
+#define TCP_WND (256 * 1024)
+#define TCP_SND_BUF (256 * 1024)
+#define TCP_SND_QUEUELEN 1024
+#define TCP_SNDLOWAT 32768
+#define TCP_SNDQUEUELOWAT 256
+#define TCP_QUEUE_OOSEQ 1
+#define LWIP_TCP_SACK_OUT 1
+#define LWIP_TCP_KEEPALIVE 1
+#define TCP_LISTEN_BACKLOG 0
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 1 /* for PcbIndex */
+/* Delayed acknowledgements after 20 ms, retransmission timeouts from 120 ms on: about what Linux does. lwIP's own
+ * 250 ms make for timeouts of 1.5 s, since they are counted in slow ticks of twice as much, three at least. */
+#define TCP_TMR_INTERVAL 20
+/* TIME_WAIT for 30 s. */
+#define TCP_MSL 15000UL
+/* The pools are malloc'ed and bounded otherwise than lwIP's checks expect. */
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 1
+
+#endif
