@@ -15,6 +15,8 @@ const volatile __u64 netns_cookie; /* of the uplinks' network namespace; other n
 
 /* What the context of a cgroup socket program is underneath; `bpf_sock` does not show these to post_bind. */
 struct sock_common___mstack {
+	unsigned char skc_reuse : 4;
+	unsigned char skc_reuseport : 1;
 	unsigned char skc_ipv6only : 1;
 	int skc_bound_dev_if;
 } __attribute__((preserve_access_index));
@@ -130,6 +132,18 @@ static __always_inline bool overlaps_claim(const struct mstack_socket *socket, b
 	return overlap.found;
 }
 
+/*
+ * connect() and sendto() on a UDP socket that was never bound, and asked for reuse, take any port whose holders all
+ * did. TCP looks for one that nobody has.
+ */
+static __always_inline bool shares_by_connect(struct bpf_sock *ctx)
+{
+	struct sock___mstack *sk = (void *)ctx;
+
+	return ctx->protocol == IPPROTO_UDP && (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuse) ||
+						BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport));
+}
+
 static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socket *socket, bool v6only)
 {
 	struct mstack_socket *record = bpf_sk_storage_get(&sockets, ctx, NULL, 0);
@@ -141,6 +155,8 @@ static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socke
 		before = *record;
 	if (BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if))
 		after.unfit = MSTACK_SOCKET_ON_DEVICE;
+	if (shares_by_connect(ctx))
+		after.unfit |= MSTACK_SOCKET_SHARES;
 	after.unfit |= before.unfit;
 	if (refused || after.unfit)
 		after = (struct mstack_socket){.unfit = after.unfit}; /* of cookie 0: the record of nothing */
@@ -241,11 +257,12 @@ static __always_inline void make_unfit(struct mstack_socket *record, enum mstack
 {
 	struct mstack_socket before;
 
-	if (!record || !record->cookie)
+	if (!record)
 		return;
 	before = *record;
 	*record = (struct mstack_socket){.unfit = before.unfit | why};
-	drop_claims(&before);
+	if (before.cookie)
+		drop_claims(&before);
 }
 
 SEC("cgroup/connect4")
@@ -263,21 +280,51 @@ int sock_connect6(struct bpf_sock_addr *ctx)
 }
 
 #define SOL_SOCKET	 1
+#define SO_REUSEADDR	 2
+#define SO_REUSEPORT	 15
 #define SO_BINDTODEVICE	 25
 #define SO_BINDTOIFINDEX 62
+
+/*
+ * Before the option is set. A UDP socket that asks for reuse is marked even if it is not bound: another thread may bind
+ * it before the option is there for post_bind to see.
+ */
+static __always_inline bool mark_option(struct bpf_sockopt *ctx)
+{
+	struct mstack_socket *record;
+
+	if (ctx->level != SOL_SOCKET || !ctx->sk)
+		return true;
+	switch (ctx->optname) {
+	case SO_BINDTODEVICE:
+	case SO_BINDTOIFINDEX:
+		make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_ON_DEVICE);
+		return true;
+	case SO_REUSEADDR:
+	case SO_REUSEPORT:
+		if (ctx->sk->protocol != IPPROTO_UDP || bpf_get_netns_cookie(ctx) != netns_cookie)
+			return true;
+		record = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!record)
+			return false; /* no memory: better no option than no mark */
+		make_unfit(record, MSTACK_SOCKET_SHARES);
+		return true;
+	default:
+		return true;
+	}
+}
 
 SEC("cgroup/setsockopt")
 int sock_option(struct bpf_sockopt *ctx)
 {
-	if (ctx->level == SOL_SOCKET && (ctx->optname == SO_BINDTODEVICE || ctx->optname == SO_BINDTOIFINDEX) &&
-	    ctx->sk)
-		make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_ON_DEVICE);
+	bool marked = mark_option(ctx);
+
 	/* Of a value larger than a page the kernel shows its beginning, and wants to be told (before 6.4) to take the
 	 * caller's own. Smaller ones are left to other programs on the cgroup, as they are.
 	 */
 	if (ctx->optlen > 4096)
 		ctx->optlen = 0;
-	return 1;
+	return marked;
 }
 
 SEC("cgroup/sock_release")

@@ -35,6 +35,11 @@ std::unexpected<Error> refuse_unfit(std::uint32_t unfit) {
                    "one to a port by its number");
   if (unfit & MSTACK_SOCKET_CONNECTED)
     return failure(EISCONN, "the socket is or was connected: bind a new one and claim that");
+  if (unfit & MSTACK_SOCKET_SHARES)
+    return failure(
+        EOPNOTSUPP,
+        "the socket has SO_REUSEADDR or SO_REUSEPORT, with which the kernel may give its port to another UDP "
+        "socket: bind one without");
   return failure(EOPNOTSUPP,
                  "the socket is bound to a device (SO_BINDTODEVICE), and a claim is of all: bind a new one");
 }

@@ -139,6 +139,8 @@ TEST(FirstLook, RefusesSocketsThatCouldLoseTheirPort) {
   EXPECT_EQ(first(facts), EOPNOTSUPP);
   facts.record->unfit = MSTACK_SOCKET_ON_DEVICE;
   EXPECT_EQ(first(facts), EOPNOTSUPP);
+  facts.record->unfit = MSTACK_SOCKET_SHARES;
+  EXPECT_EQ(first(facts), EOPNOTSUPP);
   facts.record->unfit = MSTACK_SOCKET_CONNECTED;
   EXPECT_EQ(first(facts), EISCONN);
 }
