@@ -142,7 +142,7 @@ struct mstack_meta {
 	X(RX_DROP_NO_SOCKET, "dropped: the stack's socket is closed")                                                  \
 	X(RX_DROP_NOT_STEERED, "dropped: reached a stack end without being steered there")                             \
 	X(TX_SENT, "sent by an uplink")                                                                                \
-	X(TX_SENT_SLOW, "sent by an uplink after the kernel resolved the neighbour")                                   \
+	X(TX_SENT_SLOW, "handed to the kernel, which finds the neighbour and sends by an uplink")                      \
 	X(TX_TO_HOST, "handed to this host's own stack")                                                               \
 	X(TX_ANSWERED, "ARP request or neighbour solicitation answered")                                               \
 	X(TX_DROP_NO_VPORT, "dropped: host end of no vport")                                                           \
@@ -160,7 +160,8 @@ struct mstack_meta {
 	X(TX_DROP_NO_ROUTE, "dropped: no route to the destination")                                                    \
 	X(TX_DROP_TOO_BIG, "dropped: larger than the route's MTU")                                                     \
 	X(TX_DROP_NOT_UPLINK, "dropped: the route leaves by no uplink")                                                \
-	X(TX_DROP_NO_NEIGHBOUR, "dropped: the kernel could not take it for neighbour resolution")
+	X(TX_DROP_NO_NEIGHBOUR, "dropped: the kernel could not take it for neighbour resolution")                      \
+	X(TX_DROP_NEIGHBOUR_PACE, "dropped: too many packets to neighbours that are not known yet")
 
 enum mstack_verdict {
 #define MSTACK_VERDICT_ENUM(name, text) MSTACK_##name,

@@ -9,6 +9,7 @@
 #include "lib/count.h"
 #include "lib/flow.h"
 #include "lib/l2.h"
+#include "lib/pace.h"
 #include "lib/parse.h"
 #include "lib/route.h"
 #include "lib/steer.h"
@@ -199,6 +200,7 @@ int vport_tx_slow(struct __sk_buff *skb)
 	struct bpf_redir_neigh next_hop = {};
 	enum mstack_verdict verdict;
 	struct packet packet;
+	bool is_known = true;
 
 	if (!from) {
 		count(MSTACK_TX_DROP_NO_VPORT);
@@ -219,7 +221,9 @@ int vport_tx_slow(struct __sk_buff *skb)
 	route_query(&fib, &packet, ifindex, 0); /* vport_tx checked the length */
 	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
+		break;
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		is_known = false;
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		return slow_drop(from->slot, MSTACK_TX_DROP_TOO_BIG);
@@ -228,6 +232,8 @@ int vport_tx_slow(struct __sk_buff *skb)
 	}
 	if (!bpf_map_lookup_elem(&uplink_info, &fib.ifindex))
 		return slow_drop(from->slot, MSTACK_TX_DROP_NOT_UPLINK);
+	if (!is_known && !may_ask_for_neighbour(from->vport))
+		return slow_drop(from->slot, MSTACK_TX_DROP_NEIGHBOUR_PACE);
 
 	/* The lookup left the next hop where the destination was; an IPv4 route may have an IPv6 gateway. */
 	next_hop.nh_family = fib.family;

@@ -111,6 +111,8 @@ Programs::Programs(std::uint64_t netns_cookie, std::initializer_list<std::string
   skeleton_.reset(mstack_bpf__open());
   if (!skeleton_) fail("open the skeleton: " + libbpf_log, errno);
   skeleton_->rodata->netns_cookie = netns_cookie;
+  skeleton_->rodata->neighbour_interval_ns =
+      0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, skeleton_->obj) {
     const bool load = std::ranges::find(wanted, bpf_program__name(program)) != wanted.end() || wanted.size() == 0;
@@ -234,6 +236,11 @@ void Programs::watch(std::uint32_t slot) {
 }
 
 void Programs::add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uint32_t slot) {
+  mstack_vport record{};
+  record.uid = 1000;
+  record.slot = static_cast<__u16>(slot);
+  record.queues = 1;
+  update(map("vports"), vport, record, "vports");
   update(map("host_ends"), ifindex, mstack_host_end{.vport = vport, .slot = slot}, "host_ends");
   watch(slot);
 }

@@ -57,6 +57,8 @@ Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> sl
     : skeleton_(mstack_bpf__open()), slots_(slots.begin(), slots.end()), stats_before_(slots.size()) {
   if (!skeleton_) fail("open the skeleton", errno);
   skeleton_->rodata->netns_cookie = netns_cookie;
+  skeleton_->rodata->neighbour_interval_ns =
+      0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   make_plain_array(skeleton_->maps.counters);
   make_plain_array(skeleton_->maps.vport_stats);
   check(bpf_map__set_max_entries(skeleton_->maps.claims, 4096), "the size of claims");

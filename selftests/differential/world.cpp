@@ -128,6 +128,11 @@ void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {
 
 void World::add_host_end(const char* name, std::uint32_t vport, std::uint32_t slot) {
   const std::uint32_t ifindex = Netns::ifindex(name);
+  mstack_vport record{};
+  record.uid = 1000;
+  record.slot = static_cast<__u16>(slot);
+  record.queues = 1;
+  update(programs_->map("vports"), vport, record);
   update(programs_->map("host_ends"), ifindex, mstack_host_end{.vport = vport, .slot = slot});
   state_.host_ends[ifindex] = {.vport = vport, .slot = slot};
 }

@@ -380,5 +380,37 @@ TEST_P(Transmit, NoFrameIsLostBeforeItIsLookedAt) {
   }
 }
 
+// Every neighbour that is asked for takes an entry of the host's table, which the host needs for its own.
+TEST_P(Transmit, AFloodToUnknownNeighboursLeavesTheHostItsOwn) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  constexpr int frames = 3000;
+  const auto prefix = ipv6() ? std::string("2001:db8::1:") : std::string("192.0.2.");
+  const auto neighbours = [&] {
+    const std::string listed = World::in(world().host(), ipv6() ? "ip -6 neigh" : "ip -4 neigh");
+    return std::ranges::count(listed, '\n');
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < frames; ++i) {
+    const std::string to = prefix + (ipv6() ? std::to_string(i) : std::to_string(20 + i % 230));
+    stack.send(World::udp(service(), {to, 4000}, "is anybody there?"));
+  }
+  std::uint64_t asked = 0;
+  EXPECT_TRUE(eventually([&] {
+    asked = pins().counter(MSTACK_TX_SENT_SLOW);
+    return asked + pins().counter(MSTACK_TX_DROP_NEIGHBOUR_PACE) == frames;
+  }));
+  const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  EXPECT_LE(asked, 33 + 16 * seconds) << "in " << seconds << " s";
+  EXPECT_LE(neighbours(), 40 + 16 * seconds);
+  // And who is known already is not concerned.
+  const Fd server = world().wire().run([&] { return bound(IPPROTO_UDP, remote()); });
+  const Fd client = world().host().run([&] { return bound(IPPROTO_UDP, {family().host, 7001}); });
+  send_to(client.get(), remote(), "the host's own");
+  ASSERT_TRUE(receive_from(server.get()));
+  stack.send(World::udp(service(), remote(), "the stack's"));
+  EXPECT_TRUE(receive_from(server.get()));
+}
+
 }  // namespace
 }  // namespace mstack::test
