@@ -27,7 +27,8 @@ int option(int socket, int name) {
   return ::getsockopt(socket, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-// By what it is, which cannot change, and not by whether it is connected now, which can.
+// By its protocol, which cannot change, and not by whether it is connected now, which can. One with multicast groups to
+// leave takes some 20 us for each; a thread for every descriptor would halve the claims that can be made in a second.
 bool closes_at_once(const Fd& fd) {
   const int domain = option(fd.get(), SO_DOMAIN);
   return (domain == AF_INET || domain == AF_INET6) && option(fd.get(), SO_PROTOCOL) == IPPROTO_UDP;

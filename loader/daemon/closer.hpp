@@ -5,8 +5,8 @@
 // close() can wait for whoever is behind a descriptor, and for as long as they like: a file on a FUSE mount asks the
 // user's own file server, a TCP socket with SO_LINGER waits for its peer. The end of a connection can, too: with it go
 // the descriptors of messages that were never received. A daemon that does this itself can be stopped by any client. So
-// only UDP sockets, which never wait, are closed here. Everything else goes to threads of its user's, which hold up
-// nobody else; these are the only other threads there are.
+// only UDP sockets, which wait for nobody's answer, are closed here. Everything else goes to threads of its user's,
+// which hold up nobody else; these are the only other threads there are.
 #pragma once
 
 #include <cstddef>
