@@ -30,6 +30,7 @@ enum class Type : std::uint32_t {
   release,         // Release              > TuplesReply, one result a tuple, in their order
   attach_uplink,   // Uplink               > Reply. Only for mstackd's own uid
   detach_uplink,   // Uplink               > Reply. Only for mstackd's own uid
+  bind_vport,      // BindVport            > Reply. After open_vport answered open_reply_unbound: the rings are mapped
 };
 
 struct Header {
@@ -49,6 +50,10 @@ struct OpenVport {
   std::uint32_t ring_size;   // entries of each of the four rings, a power of two, 64 .. frames
   std::uint32_t flags;       // enum mstack_vport_flags
   std::uint32_t zero;
+};
+
+struct BindVport {
+  Header header;
 };
 
 struct ResumeVport {
@@ -90,13 +95,17 @@ struct Reply {
   std::array<char, max_text> text;
 };
 
+// Of OpenVportReply::flags: the sockets are not bound yet, since this kernel (before 6.4) maps no rings of one that is.
+// Nothing is sent, received or claimed before bind_vport.
+inline constexpr std::uint32_t open_reply_unbound = 1;
+
 struct OpenVportReply {
   Reply reply;
   std::uint32_t vport;
   std::uint32_t queues, frames, frame_size, ring_size;
   std::uint32_t mtu;   // of a frame after its Ethernet header, bytes
   std::uint32_t slot;  // of queue 0; queue n has slot + n, and mstack_mac() its addresses
-  std::uint32_t zero;
+  std::uint32_t flags;
 };
 
 struct TupleResult {
@@ -111,7 +120,8 @@ struct TuplesReply {
   std::array<TupleResult, max_descriptors> results;
 };
 
-static_assert(sizeof(Header) == 16 && sizeof(OpenVport) == 40 && sizeof(ResumeVport) == 24 && sizeof(Claim) == 24);
+static_assert(sizeof(Header) == 16 && sizeof(OpenVport) == 40 && sizeof(BindVport) == 16 && sizeof(ResumeVport) == 24 &&
+              sizeof(Claim) == 24);
 static_assert(sizeof(Release) == 24 + 20 * max_descriptors && sizeof(Uplink) == 40 && sizeof(Reply) == 24 + max_text);
 static_assert(sizeof(OpenVportReply) == sizeof(Reply) + 32 && sizeof(TupleResult) == 24);
 static_assert(sizeof(TuplesReply) == sizeof(Reply) + 8 + 24 * max_descriptors);
@@ -121,6 +131,7 @@ static_assert(std::is_trivially_copyable_v<TuplesReply> && std::is_trivially_cop
 constexpr std::size_t request_size(Type type) {
   switch (type) {
     case Type::open_vport: return sizeof(OpenVport);
+    case Type::bind_vport: return sizeof(BindVport);
     case Type::resume_vport: return sizeof(ResumeVport);
     case Type::claim: return sizeof(Claim);
     case Type::release: return sizeof(Release);

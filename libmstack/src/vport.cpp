@@ -158,6 +158,11 @@ Expected<Vport> Vport::open(const VportOptions& options) {
   if (auto checked = protocol::check_open(reply, *request); !checked) return std::unexpected(checked.error());
   auto queues = make_queues(reply, std::move(*descriptors));
   if (!queues) return std::unexpected(std::move(queues.error()));
+  if ((reply.flags & protocol::open_reply_unbound) != 0) {
+    protocol::BindVport bind = {.header = {.version = 0, .type = protocol::Type::bind_vport, .sequence = 0, .zero = 0}};
+    protocol::Reply done = {};
+    if (auto bound = client->call(bind, done); !bound) return std::unexpected(std::move(bound.error()));
+  }
 
   Fd queue0(::fcntl(queues->front()->fd(), F_DUPFD_CLOEXEC, 0));
   if (!queue0) return system_failure(errno, "cannot keep queue 0's socket");

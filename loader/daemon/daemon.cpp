@@ -14,6 +14,7 @@
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
+#include "daemon/xsk.hpp"
 #include "net/sock_diag.hpp"
 #include "run_dir.hpp"
 
@@ -98,15 +99,9 @@ Expected<void> Daemon::open_kernel() {
   monitor_.emplace(std::move(*monitor));
 
   // Stack ends are where nobody else can reach them, and where the first of them can have ifindex 2.
-  auto stack_ends = net::Netns::create_anonymous();
-  if (!stack_ends) return std::unexpected(stack_ends.error());
-  {
-    const auto scope = net::NetnsScope::enter(*stack_ends);
-    if (!scope) return std::unexpected(scope.error());
-    auto stack_links = net::Links::open();
-    if (!stack_links) return std::unexpected(stack_links.error());
-    stack_links_.emplace(std::move(*stack_links));
-  }
+  auto stack_links = net::Links::open_anonymous();
+  if (!stack_links) return std::unexpected(stack_links.error());
+  stack_links_.emplace(std::move(*stack_links));
 
   auto pins = PinDir::open(options_.pin_dir);
   if (!pins) return std::unexpected(pins.error());
@@ -121,8 +116,14 @@ Expected<void> Daemon::take_over() {
   store_.emplace(*datapath_);
   addresses_.emplace(*datapath_);
   uplinks_.emplace(*datapath_, *links_);
-  vport_host_.emplace(VportHost{
-      .datapath = *datapath_, .claims = *store_, .links = *links_, .sysfs = *sysfs_, .stack_links = *stack_links_});
+  const auto maps_bound_rings = probe_bound_rings();
+  if (!maps_bound_rings) return std::unexpected(maps_bound_rings.error());
+  vport_host_.emplace(VportHost{.datapath = *datapath_,
+                                .claims = *store_,
+                                .links = *links_,
+                                .sysfs = *sysfs_,
+                                .stack_links = *stack_links_,
+                                .maps_bound_rings = *maps_bound_rings});
   vports_.emplace(*vport_host_, *datapath_, options_.quota);
 
   // Addresses before uplinks: the first packet to a wildcard claim may come at once.

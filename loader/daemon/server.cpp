@@ -40,6 +40,7 @@ std::optional<std::size_t> descriptors_of(protocol::Type type, std::span<const s
       return 0;
     }
     case protocol::Type::open_vport:
+    case protocol::Type::bind_vport:
     case protocol::Type::attach_uplink:
     case protocol::Type::detach_uplink: return 0;
   }

@@ -86,6 +86,7 @@ Service::Answer ClientService::request(Connection connection, const Peer& peer, 
   const auto header = read<protocol::Header>(message);
   switch (header.type) {
     case protocol::Type::open_vport: return open_vport(connection, peer, read<protocol::OpenVport>(message));
+    case protocol::Type::bind_vport: return bind_vport(connection, read<protocol::BindVport>(message));
     case protocol::Type::resume_vport:
       return resume_vport(connection, peer, read<protocol::ResumeVport>(message), descriptors.front().get());
     case protocol::Type::claim: return claim(connection, peer, read<protocol::Claim>(message), descriptors);
@@ -98,7 +99,8 @@ Service::Answer ClientService::request(Connection connection, const Peer& peer, 
 
 const Vport* ClientService::vport_of(Connection connection) const {
   const auto found = vport_of_.find(connection);
-  return found == vport_of_.end() ? nullptr : vports_->find(found->second);
+  const Vport* vport = found == vport_of_.end() ? nullptr : vports_->find(found->second);
+  return vport && vport->is_bound() ? vport : nullptr;  // before that it can do nothing
 }
 
 std::optional<Service::Connection> ClientService::connection_of(std::uint32_t vport) const {
@@ -128,9 +130,21 @@ Service::Answer ClientService::open_vport(Connection connection, const Peer& pee
                                                   .ring_size = request.ring_size,
                                                   .mtu = opened->mtu,
                                                   .slot = opened->slot,
-                                                  .zero = 0});
+                                                  .flags = opened->bound ? 0 : protocol::open_reply_unbound});
   result.descriptors = std::move(opened->descriptors);
   return result;
+}
+
+Service::Answer ClientService::bind_vport(Connection connection, const protocol::BindVport& request) {
+  const auto found = vport_of_.find(connection);
+  if (found == vport_of_.end() || vport_of(connection))
+    return refuse(request.header, ENODEV, "this connection has no vport whose sockets are to be bound");
+  if (auto bound = vports_->bind(found->second); !bound) {
+    vports_->close(found->second);
+    vport_of_.erase(found);
+    return refuse(request.header, bound.error());
+  }
+  return answer(reply_to(request.header));
 }
 
 Service::Answer ClientService::resume_vport(Connection connection, const Peer& peer,

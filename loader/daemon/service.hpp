@@ -31,6 +31,7 @@ class ClientService : public Service {
 
  private:
   Answer open_vport(Connection connection, const Peer& peer, const protocol::OpenVport& request);
+  Answer bind_vport(Connection connection, const protocol::BindVport& request);
   Answer resume_vport(Connection connection, const Peer& peer, const protocol::ResumeVport& request, int socket);
   Answer claim(Connection connection, const Peer& peer, const protocol::Claim& request,
                std::span<const Fd> descriptors);

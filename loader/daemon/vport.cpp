@@ -110,6 +110,11 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
                     .comm = {}};
   set_comm(vport->record_, options.owner.comm);
 
+  if (!host.maps_bound_rings) {
+    auto own = net::Links::open_anonymous();
+    if (!own) return std::unexpected(own.error());
+    vport->own_stack_links_.emplace(std::move(*own));
+  }
   // Programs go onto devices that are down: to attach to one that is up takes the kernel 20 ms more.
   for (std::uint32_t queue = 0; queue < request.queues; ++queue) {
     if (auto cleared = maps::clear_vport_stats(host.datapath.map("vport_stats"), slot + queue); !cleared)
@@ -128,11 +133,19 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
   const auto cookie = socket_cookie(sockets->front().get());
   if (!cookie) return std::unexpected(cookie.error());
   vport->record_.xsk_cookie = *cookie;
+  // Also of sockets that are not bound yet: by this map is known who keeps one after the vport's end.
   for (std::uint32_t queue = 0; queue < request.queues; ++queue)
-    if (auto connected = vport->connect_queue(queue, (*sockets)[queue].get()); !connected)
-      return std::unexpected(connected.error());
-  // Last of what others see: what is in this map is whole.
-  if (auto set = host.datapath.vports().set(vport->id_, vport->record_); !set) return std::unexpected(set.error());
+    if (auto set = DeviceMap(host.datapath.map("vport_xsks"))
+                       .set(slot + queue, static_cast<std::uint32_t>((*sockets)[queue].get()));
+        !set)
+      return std::unexpected(set.error());
+  if (host.maps_bound_rings) {
+    if (auto connected = vport->connect(*sockets); !connected) return std::unexpected(connected.error());
+  } else {
+    for (const Fd& socket : *sockets)
+      if (vport->unbound_.emplace_back(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)); !vport->unbound_.back())
+        return system_failure(errno, "cannot keep an AF_XDP socket");
+  }
 
   vport->memory_ = Fd(::fcntl(memory->get(), F_DUPFD_CLOEXEC, 0));
   if (!vport->memory_) return system_failure(errno, "cannot keep packet memory");
@@ -140,6 +153,22 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
   opened.descriptors.push_back(std::move(*memory));
   for (Fd& socket : *sockets) opened.descriptors.push_back(std::move(socket));
   return opened;
+}
+
+Expected<void> Vport::bind() {
+  const std::vector<Fd> sockets = std::move(unbound_);
+  unbound_.clear();
+  return connect(sockets);
+}
+
+Expected<void> Vport::connect(std::span<const Fd> sockets) {
+  for (std::uint32_t queue = 0; queue < record_.queues; ++queue) {
+    const std::uint32_t slot = lease_.slot() + queue;
+    if (auto bound = bind_xsk(sockets[queue].get(), slot); !bound) return bound;
+    if (auto set = DeviceMap(host_.datapath.map("vport_devs")).set(slot, host_ends_[queue].ifindex()); !set) return set;
+  }
+  // Last of what others see: what is in this map is whole.
+  return host_.datapath.vports().set(id_, record_);
 }
 
 // The veth pair of a queue, with both ends down.
@@ -152,13 +181,13 @@ Expected<void> Vport::create_ends(std::uint32_t queue, std::uint32_t mtu, bool t
                                     .host_mac = mac_of(MSTACK_MAC_HOST_END, slot),
                                     .mtu = mtu,
                                     .host_group = group_of(id_)};
-  auto pair = net::create_veth(host_.stack_links, host_.links, options);
+  auto pair = net::create_veth(stack_links(), host_.links, options);
   if (!pair) return std::unexpected(pair.error());
   host_ends_.push_back(std::move(*pair));
 
   if (auto done = host_.links.turn_off_offloads(options.host_name); !done) return done;
-  if (auto done = host_.stack_links.turn_off_offloads(options.stack_name); !done) return done;
-  if (auto done = net::add_queue(host_.stack_links.netlink(), slot); !done) return done;
+  if (auto done = stack_links().turn_off_offloads(options.stack_name); !done) return done;
+  if (auto done = net::add_queue(stack_links().netlink(), slot); !done) return done;
   if (auto done = set_sysctls(options.host_name); !done) return done;
   if (throughput) {
     // The softirq that a frame raises waits up to 50 us for others: one run for many frames.
@@ -182,7 +211,7 @@ Expected<void> Vport::attach_host_end(std::uint32_t queue) {
 
 // XDP links belong to the thread's namespace when they are made, and so do AF_XDP sockets.
 Expected<void> Vport::attach_stack_ends() {
-  const auto scope = net::NetnsScope::enter(host_.stack_links.netns());
+  const auto scope = net::NetnsScope::enter(stack_links().netns());
   if (!scope) return std::unexpected(scope.error());
   for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot) {
     const auto link =
@@ -202,13 +231,13 @@ Expected<void> Vport::pin_link(const Fd& link, const std::string& name) {
 
 Expected<void> Vport::set_up_ends(std::uint32_t queue) {
   if (auto up = host_.links.set_up(host_ends_[queue].ifindex()); !up) return up;
-  return host_.stack_links.set_up(lease_.slot() + queue);
+  return stack_links().set_up(lease_.slot() + queue);
 }
 
-Expected<std::vector<Fd>> Vport::create_sockets(int memory, const OpenOptions& options) const {
+Expected<std::vector<Fd>> Vport::create_sockets(int memory, const OpenOptions& options) {
   const protocol::OpenVport& request = options.request;
   std::vector<Fd> sockets;
-  const auto scope = net::NetnsScope::enter(host_.stack_links.netns());
+  const auto scope = net::NetnsScope::enter(stack_links().netns());
   if (!scope) return std::unexpected(scope.error());
   for (std::uint32_t queue = 0; queue < request.queues; ++queue) {
     auto xsk = create_xsk(
@@ -217,20 +246,12 @@ Expected<std::vector<Fd>> Vport::create_sockets(int memory, const OpenOptions& o
          .frames = request.frames,
          .frame_size = request.frame_size,
          .ring_size = request.ring_size,
-         .ifindex = lease_.slot() + queue,
          .account = {
              .uid = options.owner.uid, .netns_cookie = host_.datapath.netns_cookie(), .limit = options.umem_limit}});
     if (!xsk) return std::unexpected(xsk.error());
     sockets.push_back(std::move(*xsk));
   }
   return sockets;
-}
-
-Expected<void> Vport::connect_queue(std::uint32_t queue, int xsk) const {
-  const Datapath& datapath = host_.datapath;
-  const std::uint32_t slot = lease_.slot() + queue;
-  if (auto set = DeviceMap(datapath.map("vport_xsks")).set(slot, static_cast<std::uint32_t>(xsk)); !set) return set;
-  return DeviceMap(datapath.map("vport_devs")).set(slot, host_ends_[queue].ifindex());
 }
 
 Expected<std::unique_ptr<Vport>> Vport::adopt(const VportHost& host, SlotLease lease, LedgerEntry account,

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,9 @@ struct VportHost {
   net::Links& links;        // of the uplinks' namespace, which the thread is in
   const net::Sysfs& sysfs;  // of the same
   net::Links& stack_links;  // of the stack ends' namespace, which is ours alone
+  // Whether a client can map the rings of a socket that is bound: Linux 6.4. Else it must get its sockets before they
+  // are, and could bind them itself to any stack end that it can reach: so then each vport has a namespace of its own.
+  bool maps_bound_rings;
 };
 
 // Whom a vport is for.
@@ -57,16 +62,19 @@ class Vport {
     std::uint32_t mtu;
     std::uint64_t umem_limit;  // of the owner's user, bytes; 0: none
   };
-  // A failure leaves nothing behind.
+  // A failure leaves nothing behind. Its sockets are bound unless bound rings cannot be mapped.
   static Expected<Opened> open(const VportHost& host, SlotLease lease, LedgerEntry account, const OpenOptions& options);
   // Of an earlier mstackd, with its programs replaced by ours.
   static Expected<std::unique_ptr<Vport>> adopt(const VportHost& host, SlotLease lease, LedgerEntry account,
                                                 const Plan::Adopted& found);
+  // Once the client has mapped the rings. Fails if it has bound a socket itself; the vport is to be closed then.
+  Expected<void> bind();
   Vport(const Vport&) = delete;
   ~Vport();
 
   [[nodiscard]] std::uint32_t id() const { return id_; }
   [[nodiscard]] const mstack_vport& record() const { return record_; }
+  [[nodiscard]] bool is_bound() const { return unbound_.empty(); }
   [[nodiscard]] std::vector<std::uint32_t> host_ends() const;  // ifindexes, by queue
   // Whether one of its queues still has a socket.
   [[nodiscard]] Expected<bool> is_alive() const;
@@ -85,19 +93,22 @@ class Vport {
   Expected<void> attach_host_end(std::uint32_t queue);
   Expected<void> attach_stack_ends();
   Expected<void> set_up_ends(std::uint32_t queue);
-  Expected<std::vector<Fd>> create_sockets(int memory, const OpenOptions& options) const;
-  Expected<void> connect_queue(std::uint32_t queue, int xsk) const;
+  Expected<std::vector<Fd>> create_sockets(int memory, const OpenOptions& options);
+  Expected<void> connect(std::span<const Fd> sockets);
   Expected<void> pin_link(const Fd& link, const std::string& name);
   Expected<void> replace_programs(std::uint32_t queue) const;
   void erase_entries() const;
   void erase_sockets() const;
   void remove_ends();
+  [[nodiscard]] net::Links& stack_links() { return own_stack_links_ ? *own_stack_links_ : host_.stack_links; }
 
   const VportHost& host_;
   // Given back last: nobody else is given a slot while anything of the vport is left.
   SlotLease lease_;
   LedgerEntry account_;
   Fd memory_;  // none if an earlier mstackd made it
+  std::optional<net::Links> own_stack_links_;
+  std::vector<Fd> unbound_;  // sockets that wait for bind()
   std::vector<LinkPin> links_;
   std::vector<net::OwnedLink> host_ends_;  // by queue
   std::uint32_t id_;

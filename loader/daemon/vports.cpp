@@ -122,8 +122,17 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
   }
   log::debug("vport {} opened by {} (uid {}, pid {}): {} queues from slot {}", *id, owner.comm, owner.uid, owner.pid,
              request.queues, *slot);
+  const bool bound = opened->vport->is_bound();
   vports_.emplace(*id, Entry{.vport = std::move(opened->vport), .orphan = false});
-  return Opened{.id = *id, .slot = *slot, .mtu = mtu, .descriptors = std::move(opened->descriptors)};
+  return Opened{.id = *id, .slot = *slot, .mtu = mtu, .descriptors = std::move(opened->descriptors), .bound = bound};
+}
+
+Expected<void> Vports::bind(std::uint32_t id) {
+  const auto found = vports_.find(id);
+  if (found == vports_.end()) return failure(ENOENT, fmt::format("there is no vport {}", id));
+  auto bound = found->second.vport->bind();
+  if (!bound) log::warn("cannot bind the sockets of vport {}: {}", id, bound.error().what);
+  return bound;
 }
 
 Expected<void> Vports::resume(std::uint32_t id, const VportOwner& owner, int socket) {
@@ -199,7 +208,8 @@ void Vports::remove_dead() {
 }
 
 void Vports::leave_all() {
-  for (auto& [id, entry] : vports_) entry.vport->leave();
+  for (auto& [id, entry] : vports_)
+    if (entry.vport->is_bound()) entry.vport->leave();
   vports_.clear();
   residues_.clear();
 }

@@ -32,8 +32,10 @@ class Vports {
   struct Opened {
     std::uint32_t id, slot, mtu;
     std::vector<Fd> descriptors;
+    bool bound;  // if not, bind() is to follow
   };
   Expected<Opened> open(const VportOwner& owner, const protocol::OpenVport& request, std::uint32_t uplink_mtu);
+  Expected<void> bind(std::uint32_t id);  // once, after an open() that did not
   // ENOENT: there is none, or it is somebody's; EPERM: it is not this user's, or the socket is not its queue 0.
   Expected<void> resume(std::uint32_t id, const VportOwner& owner, int socket);
   void close(std::uint32_t id);

@@ -19,11 +19,16 @@ struct XskOptions {
   int memory;            // all queues' packet memory
   std::uint64_t offset;  // of this queue's part
   std::uint32_t frames, frame_size, ring_size;
-  std::uint32_t ifindex;  // of the stack end, which is up
   UmemAccount account;
 };
-// In the calling thread's network namespace, which must be the stack ends'.
+// In the calling thread's network namespace, which must be the stack ends'. Its rings are made, but it is not bound.
 Expected<Fd> create_xsk(const XskOptions& options);
+// To queue 0 of a stack end, which is up.
+Expected<void> bind_xsk(int xsk, std::uint32_t ifindex);
+
+// Whether the rings of a bound socket can be mapped: Linux 6.4. Tries it, on the loopback device of a namespace that it
+// makes.
+Expected<bool> probe_bound_rings();
 
 Expected<std::uint64_t> socket_cookie(int socket);
 // Whether a descriptor that came from a client is an AF_XDP socket. Asks nothing that could block.

@@ -123,6 +123,14 @@ Expected<Links> Links::open() {
   return Links(std::move(*netns), std::move(*netlink), std::move(ioctls));
 }
 
+Expected<Links> Links::open_anonymous() {
+  const auto netns = Netns::create_anonymous();
+  if (!netns) return std::unexpected(netns.error());
+  const auto scope = NetnsScope::enter(*netns);
+  if (!scope) return std::unexpected(scope.error());
+  return open();
+}
+
 Expected<Link> Links::find_one(std::uint32_t ifindex, const std::string& name) {
   Request request(RTM_GETLINK, 0, sizeof(ifinfomsg));
   request.header<ifinfomsg>().ifi_index = static_cast<int>(ifindex);

@@ -41,6 +41,7 @@ struct Link {
 class Links {
  public:
   static Expected<Links> open();
+  static Expected<Links> open_anonymous();  // of a new network namespace, which lives as long as this or a socket in it
 
   // ENODEV if there is no such device.
   Expected<Link> find(std::uint32_t ifindex);

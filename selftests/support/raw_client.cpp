@@ -87,7 +87,11 @@ protocol::OpenVport RawClient::open_request(std::uint32_t queues, std::uint32_t 
 }
 
 RawClient::Answer RawClient::open_vport(std::uint32_t queues, std::uint32_t frames) const {
-  return ask(open_request(queues, frames));
+  Answer opened = ask(open_request(queues, frames));
+  if (opened.error() != 0 || (opened.as<protocol::OpenVportReply>().flags & protocol::open_reply_unbound) == 0)
+    return opened;
+  Answer bound = ask(protocol::BindVport{.header = header(protocol::Type::bind_vport)});
+  return bound.error() != 0 ? std::move(bound) : std::move(opened);
 }
 
 RawClient::Answer RawClient::claim(std::span<const int> fds, std::uint32_t flags) const {

@@ -23,7 +23,8 @@ TEST(Protocol, EveryRequestHasOneSize) {
   EXPECT_EQ(request_size(Type::release), 5024u);
   EXPECT_EQ(request_size(Type::attach_uplink), 40u);
   EXPECT_EQ(request_size(Type::detach_uplink), 40u);
-  for (const std::uint32_t none : {0u, 7u, 1000u, 0xffffffffu}) EXPECT_EQ(request_size(static_cast<Type>(none)), 0u);
+  EXPECT_EQ(request_size(Type::bind_vport), 16u);
+  for (const std::uint32_t none : {0u, 8u, 1000u, 0xffffffffu}) EXPECT_EQ(request_size(static_cast<Type>(none)), 0u);
 }
 
 TEST(CheckReply, TakesAnAnswerAndARefusal) {
@@ -79,7 +80,7 @@ OpenVportReply open_reply() {
           .ring_size = 2048,
           .mtu = 1500,
           .slot = 1,
-          .zero = 0};
+          .flags = 0};
 }
 
 TEST(CheckOpen, TakesOnlyWhatWasAskedFor) {
@@ -104,6 +105,14 @@ TEST(CheckOpen, RefusesASlotOrMtuThatCannotBe) {
     reply.mtu = mtu;
     EXPECT_FALSE(check_open(reply, open_request())) << mtu;
   }
+}
+
+TEST(CheckOpen, RefusesAFlagThatItDoesNotKnow) {
+  OpenVportReply reply = open_reply();
+  reply.flags = open_reply_unbound;
+  EXPECT_TRUE(check_open(reply, open_request()));
+  reply.flags = open_reply_unbound << 1 | open_reply_unbound;
+  EXPECT_FALSE(check_open(reply, open_request()));
 }
 
 TEST(CheckTuples, TakesOneResultForEach) {
