@@ -87,6 +87,18 @@ Expected<std::vector<std::unique_ptr<Queue>>> make_queues(const protocol::OpenVp
   return queues;
 }
 
+std::unexpected<Error> bind_failure(int code, const Tuple& tuple) {
+  auto refused =
+      system_failure(code, "cannot bind " + std::string(to_string(tuple.protocol)) + " " + tuple.to_string());
+  std::string& what = refused.error().what;
+  if (code == EADDRNOTAVAIL) what += ": no interface of this host has the address: pick one that `ip address` shows";
+  if (code == EADDRINUSE && tuple.port == 0) what += ": no free port is left";
+  if (code == EADDRINUSE && tuple.port != 0) what += ": end the process that has it (`ss -anp` shows), or pick another";
+  if (code == EACCES)
+    what += ": ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: pick a higher one";
+  return refused;
+}
+
 Expected<Fd> bind_socket(const Tuple& tuple, const ClaimOptions& options) {
   const bool ipv4 = tuple.address.is_ipv4();
   const int type = tuple.protocol == Protocol::udp ? SOCK_DGRAM : SOCK_STREAM;
@@ -113,8 +125,7 @@ Expected<Fd> bind_socket(const Tuple& tuple, const ClaimOptions& options) {
     if (::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
       return system_failure(errno, "cannot set IPV6_V6ONLY");
   }
-  if (::bind(fd.get(), &address.any, size) < 0)
-    return system_failure(errno, "cannot bind " + std::string(to_string(tuple.protocol)) + " " + tuple.to_string());
+  if (::bind(fd.get(), &address.any, size) < 0) return bind_failure(errno, tuple);
   return fd;
 }
 
