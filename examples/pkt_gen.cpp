@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "not_negative.hpp"
 #include "packet.hpp"
 #include "pkt_gen_report.hpp"
 #include "stop.hpp"
@@ -54,7 +55,6 @@ static_assert(sizeof(Stamp) == 16);
 // One queue's work, and what came of it.
 struct Worker {
   report::Counters counters;
-  std::optional<Clock::time_point> first, last;  // of the packets
   std::optional<mstack::Error> error;
 };
 
@@ -76,8 +76,6 @@ class Receiver {
         if (const auto ready = queue.wait(milliseconds(100)); !ready) return std::unexpected(ready.error());
         continue;
       }
-      worker.last = Clock::now();
-      if (!worker.first) worker.first = worker.last;
       worker.counters.set(totals_);
     }
     return {};
@@ -124,7 +122,6 @@ class Sender {
     // Shares of what was asked for in all; the first queues take what does not divide.
     const std::uint64_t most = options.count / options.queues + (queue.index() < options.count % options.queues);
     const double rate = static_cast<double>(options.rate) / options.queues;
-    worker.first = Clock::now();
     for (auto now = start; !stop::asked(); now = Clock::now()) {
       if ((options.seconds != 0 && now >= end) || (options.count != 0 && sent_ >= most)) break;
       std::uint64_t due = batch;
@@ -147,7 +144,6 @@ class Sender {
     for (; unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush()) queue.receive(batch, [](mstack::Frame) {});
     if (!unsent) return std::unexpected(unsent.error());
     sent_ -= *unsent;
-    worker.last = Clock::now();
     worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
     return {};
   }
@@ -201,15 +197,6 @@ Totals totals_of(const std::deque<Worker>& workers) {
   return totals;
 }
 
-double seconds_of(const std::deque<Worker>& workers) {
-  auto first = Clock::time_point::max(), last = Clock::time_point::min();
-  for (const Worker& worker : workers) {
-    first = std::min(first, worker.first.value_or(first));
-    last = std::max(last, worker.last.value_or(last));
-  }
-  return last > first ? std::chrono::duration<double>(last - first).count() : 0;
-}
-
 mstack::Expected<mstack::QueueStatistics> statistics_of(mstack::Vport& vport) {
   mstack::QueueStatistics all;
   for (std::size_t i = 0; i < vport.queues(); ++i) {
@@ -250,10 +237,11 @@ int run(mstack::Vport& vport, report::Report& report, const Work& work) {
     report.interval(totals_of(workers), Clock::now());
   lock.unlock();
   threads.clear();
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
 
   const auto statistics = statistics_of(vport);
   if (!statistics) return fail(statistics.error());
-  report.summary(totals_of(workers), seconds_of(workers), *statistics);
+  report.summary(totals_of(workers), seconds, *statistics);
   for (const Worker& worker : workers)
     if (worker.error) return fail(*worker.error);
   return 0;
@@ -305,9 +293,11 @@ int main(int argc, char** argv) try {
       ->type_name("ADDR:PORT");
   app.add_option("--size", options.size, "tx: bytes of a frame, Ethernet header included, FCS not (64)")
       ->check(CLI::Range(1, 3840));
-  app.add_option("--seconds", options.seconds, "end after so long (0: not)")->check(CLI::NonNegativeNumber);
-  app.add_option("--count", options.count, "end after so many packets (0: not); rx: of one queue");
-  app.add_option("--rate", options.rate, "tx: packets a second (0: as many as possible)")->type_name("PPS");
+  app.add_option("--seconds", options.seconds, "end after so long (0: not)")->check(not_negative);
+  app.add_option("--count", options.count, "end after so many packets (0: not); rx: of one queue")->check(not_negative);
+  app.add_option("--rate", options.rate, "tx: packets a second (0: as many as possible)")
+      ->check(not_negative)
+      ->type_name("PPS");
   app.add_option("--queues", options.queues, "queues of the vport, each with its thread (1)")->check(CLI::Range(1, 16));
   app.add_flag("--tcp", options.tcp, "TCP segments instead of UDP");
   app.add_flag("--throughput", options.throughput, "a vport that sends in larger batches");

@@ -37,7 +37,7 @@ class Report {
   void ready(const mstack::Tuple& tuple) const;
   // Since the last one.
   void interval(const Totals& totals, Clock::time_point now);
-  // `seconds` is from the first packet to the last.
+  // `seconds` is the time of the whole run, pauses without a packet included.
   void summary(const Totals& totals, double seconds, const mstack::QueueStatistics& queues) const;
 
  private:

@@ -12,6 +12,7 @@
 #include <mstack/mstack.hpp>
 #include <string>
 
+#include "not_negative.hpp"
 #include "packet.hpp"
 #include "stop.hpp"
 
@@ -55,7 +56,7 @@ int main(int argc, char** argv) try {
   app.add_option("--bind", bind, "where to listen: 192.0.2.1:7, [2001:db8::1]:7, 0.0.0.0:7; port 0 picks one")
       ->required()
       ->type_name("ADDR:PORT");
-  app.add_option("--count", count, "end after so many answers (0: never)")->type_name("N");
+  app.add_option("--count", count, "end after so many answers (0: never)")->check(not_negative)->type_name("N");
   app.add_option("--run-dir", run_dir, "mstackd's run directory (else MSTACK_RUN_DIR, else /run/mstack)")
       ->type_name("DIR");
   try {
