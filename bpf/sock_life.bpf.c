@@ -40,6 +40,7 @@ static __always_inline void drop_claim(const struct mstack_tuple *tuple, __u64 c
 	/* mstackd may delete it as well: whoever succeeds counts. */
 	if (bpf_map_delete_elem(&claims, tuple))
 		return;
+	begin_epoch();
 	gate = mstack_gate_index(tuple->protocol, bpf_ntohs(tuple->port));
 	count = bpf_map_lookup_elem(&port_gate, &gate);
 	if (count)

@@ -17,7 +17,7 @@ int uplink_rx(struct xdp_md *ctx)
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct packet packet;
-	struct mstack_claim *claim = NULL;
+	union owner owner;
 	enum mstack_verdict verdict;
 
 	switch (parse(&packet, data, end, PARSE_RECEIVED)) {
@@ -39,11 +39,11 @@ int uplink_rx(struct xdp_md *ctx)
 		return pass(MSTACK_RX_PASS_MALFORMED);
 	}
 
-	verdict = find_receiver(&packet.destination, &claim);
+	verdict = find_receiver(&packet.destination, &owner);
 	if (verdict != MSTACK_RX_STEERED)
 		return pass(verdict);
 
-	__u32 slot = claim->slot + queue_of(claim, &packet.source);
+	__u32 slot = owner.slot + queue_of(owner, &packet.source);
 
 	if (bpf_redirect_map(&vport_devs, slot, XDP_DROP) != XDP_REDIRECT) {
 		count(MSTACK_RX_DROP_NO_VPORT);

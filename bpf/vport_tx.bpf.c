@@ -60,16 +60,14 @@ static __always_inline int answer(const struct mstack_host_end *from, enum answe
 static __always_inline enum mstack_verdict check_source(const struct mstack_host_end *from,
 							const struct mstack_tuple *source)
 {
-	struct mstack_claim *claim = active_claim(source);
+	union owner owner = owner_of(source);
 
-	if (!claim)
-		claim = wildcard_claim(source);
-	if (!claim)
+	if (!owner.vport)
 		return MSTACK_TX_DROP_UNCLAIMED;
-	if (claim->vport != from->vport)
+	if (owner.vport != from->vport)
 		return MSTACK_TX_DROP_NOT_OWNER;
 	/* Always: a wildcard claim holds no foreign address, and an exact one not after the host has lost it. */
-	return is_local(source->addr) ? MSTACK_TX_SENT : MSTACK_TX_DROP_NOT_LOCAL;
+	return owner.flags & OWNER_LOCAL ? MSTACK_TX_SENT : MSTACK_TX_DROP_NOT_LOCAL;
 }
 
 /* Left to vport_tx_slow, addressed so that the kernel takes it in. It counts what becomes of the packet. */

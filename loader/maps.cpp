@@ -169,6 +169,16 @@ void Gauges::store(std::uint32_t index, std::uint32_t value) const {
   if (std::uint32_t* gauge = at(index)) std::atomic_ref(*gauge).store(value);
 }
 
+Expected<Epoch> Epoch::map(int map) {
+  auto mapping = Mapping::shared(map, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), 0, "claims_epoch");
+  if (!mapping) return std::unexpected(mapping.error());
+  return Epoch(std::move(*mapping));
+}
+
+void Epoch::begin() const {
+  std::atomic_ref(*reinterpret_cast<std::uint64_t*>(std::assume_aligned<8>(mapping_.data()))).fetch_add(1);
+}
+
 Expected<VerdictCounts> read_counters(int counters_map) {
   VerdictCounts counts = {};
   for (std::uint32_t verdict = 0; verdict < counts.size(); ++verdict) {

@@ -37,6 +37,7 @@ struct Definition {
 inline constexpr std::array definitions = {
     Definition{"claims", BPF_MAP_TYPE_HASH, sizeof(mstack_tuple), sizeof(mstack_claim), 0},
     Definition{"port_gate", BPF_MAP_TYPE_ARRAY, 4, 4, MSTACK_GATE_SIZE, BPF_F_MMAPABLE},
+    Definition{"claims_epoch", BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_MMAPABLE},
     Definition{"slot_claims", BPF_MAP_TYPE_ARRAY, 4, 4, MSTACK_MAX_SLOTS, BPF_F_MMAPABLE},
     Definition{"sockets", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(mstack_socket), 0, BPF_F_NO_PREALLOC},
     Definition{"host_ends", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_host_end), MSTACK_MAX_SLOTS},
@@ -117,7 +118,7 @@ using Claims = Hash<mstack_tuple, mstack_claim>;
 using HostEnds = Hash<std::uint32_t, mstack_host_end>;
 using Vports = Hash<std::uint32_t, mstack_vport>;
 using UplinkInfo = Hash<std::uint32_t, mstack_uplink>;
-using LocalAddrs = Hash<mstack_address, std::uint32_t>;
+using LocalAddrs = Hash<mstack_address, std::uint32_t>;  // to read; mstackd writes these two as HashOfEpochs
 
 // port_gate and slot_claims, mapped: the numbers that BPF counts down and mstackd up, each atomically.
 class Gauges {
@@ -133,6 +134,37 @@ class Gauges {
   [[nodiscard]] std::uint32_t* at(std::uint32_t index) const;
   Mapping mapping_;
   std::uint32_t count_;
+};
+
+// claims_epoch, mapped: what BPF remembers of `claims` and `local_addrs` it forgets when another epoch begins.
+class Epoch {
+ public:
+  static Expected<Epoch> map(int map);
+  void begin() const;  // after a change
+
+ private:
+  explicit Epoch(Mapping mapping) : mapping_(std::move(mapping)) {}
+  Mapping mapping_;
+};
+
+// A hash map whose every change begins an epoch, which must outlive it.
+template <class Key, class Value>
+class HashOfEpochs : public Hash<Key, Value> {
+ public:
+  HashOfEpochs(int map, const Epoch& epoch) : Hash<Key, Value>(map), epoch_(&epoch) {}
+  Expected<void> set(const Key& key, const Value& value, std::uint64_t flags = BPF_ANY) const {
+    auto done = Hash<Key, Value>::set(key, value, flags);
+    epoch_->begin();
+    return done;
+  }
+  Expected<bool> erase(const Key& key) const {
+    auto done = Hash<Key, Value>::erase(key);
+    epoch_->begin();
+    return done;
+  }
+
+ private:
+  const Epoch* epoch_;
 };
 
 using VerdictCounts = std::array<__u64, MSTACK_VERDICT_COUNT>;

@@ -29,6 +29,15 @@ struct {
 	__type(value, __u32);
 } port_gate SEC(".maps") __weak;
 
+/* One number, counted up after every change to `claims` or `local_addrs`, by whoever made it: see known.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} claims_epoch SEC(".maps") __weak;
+
 /* First slot of a vport > how many claims it has. mstackd maps it, as port_gate, to keep the quotas. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

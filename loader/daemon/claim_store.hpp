@@ -41,7 +41,7 @@ class ClaimStore {
  private:
   void count(const mstack_tuple& tuple, std::uint32_t slot, std::int32_t change) const;
   const Datapath* datapath_;
-  maps::Claims claims_;
+  Datapath::Claims claims_;
 };
 
 }  // namespace mstack::daemon

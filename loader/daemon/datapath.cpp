@@ -82,6 +82,10 @@ Expected<Datapath> Datapath::open(const PinDir& pins, const Config& config) {
   auto slot_claims = maps::Gauges::map(datapath.map("slot_claims"), MSTACK_MAX_SLOTS);
   if (!slot_claims) return std::unexpected(slot_claims.error());
   datapath.slot_claims_ = std::move(*slot_claims);
+  auto epoch = maps::Epoch::map(datapath.map("claims_epoch"));
+  if (!epoch) return std::unexpected(epoch.error());
+  epoch->begin();  // an earlier mstackd may have been killed between a change and this
+  datapath.epoch_ = std::make_unique<const maps::Epoch>(std::move(*epoch));
 
   if (auto written = maps::write_meta(datapath.map("meta"), datapath.meta_); !written)
     return std::unexpected(written.error());

@@ -45,11 +45,13 @@ class Datapath {
   [[nodiscard]] Expected<bool> is_alive(std::uint32_t slot) const;
 
   [[nodiscard]] int map(std::string_view name) const;
-  [[nodiscard]] maps::Claims claims() const { return maps::Claims(map("claims")); }
+  using Claims = maps::HashOfEpochs<mstack_tuple, mstack_claim>;
+  using LocalAddrs = maps::HashOfEpochs<mstack_address, std::uint32_t>;
+  [[nodiscard]] Claims claims() const { return {map("claims"), *epoch_}; }
+  [[nodiscard]] LocalAddrs local_addrs() const { return {map("local_addrs"), *epoch_}; }
   [[nodiscard]] maps::HostEnds host_ends() const { return maps::HostEnds(map("host_ends")); }
   [[nodiscard]] maps::Vports vports() const { return maps::Vports(map("vports")); }
   [[nodiscard]] maps::UplinkInfo uplink_info() const { return maps::UplinkInfo(map("uplink_info")); }
-  [[nodiscard]] maps::LocalAddrs local_addrs() const { return maps::LocalAddrs(map("local_addrs")); }
   [[nodiscard]] const maps::Gauges& port_gate() const { return *port_gate_; }
   [[nodiscard]] const maps::Gauges& slot_claims() const { return *slot_claims_; }
 
@@ -69,6 +71,7 @@ class Datapath {
   mstack_meta meta_ = {};
   bool taken_over_ = false;
   std::optional<maps::Gauges> port_gate_, slot_claims_;
+  std::unique_ptr<const maps::Epoch> epoch_;  // stays where it is when a Datapath is moved
 };
 
 }  // namespace mstack::daemon

@@ -27,7 +27,7 @@ class LocalAddresses {
   static Key key_of(const mstack_address& address);
   static mstack_address address_of(const Key& key);
 
-  maps::LocalAddrs map_;
+  Datapath::LocalAddrs map_;
   std::set<Key> addresses_;
 };
 

@@ -197,6 +197,7 @@ void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) con
                            .queues = options.queues,
                            .state = options.state};
   update(map("claims"), tuple, value, "claims");
+  begin_epoch();
   const auto port = static_cast<std::uint16_t>(tuple.port >> 8 | tuple.port << 8);
   set_gate(tuple.protocol, port, gate(tuple.protocol, port) + 1);
   set_slot_claims(options.slot, slot_claims(options.slot) + 1);
@@ -204,6 +205,18 @@ void Programs::claim(const mstack_tuple& tuple, const ClaimOptions& options) con
 
 void Programs::unclaim(const mstack_tuple& tuple) const {
   check(bpf_map_delete_elem(map("claims"), &tuple), "claims");
+  begin_epoch();
+}
+
+std::uint64_t Programs::epoch() const {
+  const std::uint32_t first = 0;
+  std::uint64_t value = 0;
+  check(bpf_map_lookup_elem(map("claims_epoch"), &first, &value), "claims_epoch");
+  return value;
+}
+
+void Programs::begin_epoch() const {
+  update(map("claims_epoch"), std::uint32_t{0}, epoch() + 1, "claims_epoch");
 }
 
 bool Programs::claimed(const mstack_tuple& tuple) const {
@@ -222,6 +235,13 @@ void Programs::local(std::string_view text) const {
   mstack_address address{};
   std::memcpy(&address, &key, sizeof address);
   update(map("local_addrs"), address, std::uint32_t{1}, "local_addrs");
+  begin_epoch();
+}
+
+void Programs::foreign(std::string_view text) const {
+  const mstack_tuple key = tuple(text, 0, 0);
+  check(bpf_map_delete_elem(map("local_addrs"), key.addr), "local_addrs");
+  begin_epoch();
 }
 
 void Programs::add_slots(std::uint16_t first, std::uint16_t count) {

@@ -68,6 +68,10 @@ class Programs {
   bool claimed(const mstack_tuple& tuple) const;
   mstack_claim claim_of(const mstack_tuple& tuple) const;
   void local(std::string_view address) const;
+  void foreign(std::string_view address) const;  // no longer local
+  // As whoever changes claims or local_addrs must; those above do.
+  void begin_epoch() const;
+  std::uint64_t epoch() const;
 
   // Slots of a vport: known as devices to uplink_rx (any interface will do, a test run carries out no redirect).
   void add_slots(std::uint16_t first, std::uint16_t count);

@@ -94,6 +94,23 @@ TEST_F(SockHold, ByConnectOfATcpSocket) {
   EXPECT_TRUE(released(key));
 }
 
+// What a program remembers of a claim, it forgets by this.
+TEST_F(SockHold, EveryEndOfAClaimBeginsAnEpoch) {
+  const auto moves_on = [&](auto&& end) {
+    const std::uint64_t before = programs.epoch();
+    end();
+    return programs.epoch() > before;
+  };
+  int socket = owner(proto_udp, "192.0.2.1");
+  EXPECT_TRUE(moves_on([&] { agent.close(socket); })) << "closed";
+  socket = owner(proto_udp, "192.0.2.1");
+  EXPECT_TRUE(moves_on([&] { agent.connect(socket, "192.0.2.2", 9); })) << "connected";
+  EXPECT_FALSE(moves_on([&] { agent.close(socket); })) << "there was none left";
+  socket = owner(proto_udp, "192.0.2.1");
+  EXPECT_TRUE(moves_on([&] { agent.set(socket, SOL_SOCKET, SO_REUSEADDR, 1); })) << "shared";
+  agent.close(socket);
+}
+
 // A dual-stack wildcard that connects has two claims to lose.
 TEST_F(SockHold, ByConnectOfADualStackWildcard) {
   const int socket = bound(proto_udp, "::", owned_port);

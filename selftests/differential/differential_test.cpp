@@ -126,7 +126,8 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
   if (testing::Test::HasFailure() || campaign.frames * threads < frames_to_see_everything) return;
   for (int verdict = 0; verdict < MSTACK_VERDICT_COUNT; ++verdict) {
     const auto one = static_cast<mstack_verdict>(verdict);
-    if (one == MSTACK_TX_DROP_NO_NEIGHBOUR) continue;  // the kernel always takes it
+    if (one == MSTACK_TX_DROP_NO_NEIGHBOUR) continue;    // the kernel always takes it
+    if (one == MSTACK_TX_DROP_NEIGHBOUR_PACE) continue;  // a matter of time, which the model has not
     EXPECT_TRUE(verdicts.contains(one)) << name_of(one) << " was never read: no frame led to it";
   }
 }

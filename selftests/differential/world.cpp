@@ -205,6 +205,7 @@ void World::claim(const model::Tuple& tuple, const model::Claim& claim) {
                       .slot = claim.slot,
                       .queues = claim.queues,
                       .state = claim.active ? __u32{MSTACK_CLAIM_ACTIVE} : __u32{MSTACK_CLAIM_PENDING}});
+  begin_epoch();
   const std::uint32_t gate = mstack_gate_index(tuple.protocol, tuple.port);
   update(programs_->map("port_gate"), gate, std::uint32_t{1});
   state_.claims[tuple] = claim;
@@ -216,7 +217,13 @@ void World::forget() {
     bpf_map_delete_elem(programs_->map("claims"), &key);
     update(programs_->map("port_gate"), mstack_gate_index(tuple.protocol, tuple.port), std::uint32_t{0});
   }
+  begin_epoch();
   state_.claims.clear();
+}
+
+// As whoever changes claims or local_addrs must.
+void World::begin_epoch() {
+  update(programs_->map("claims_epoch"), std::uint32_t{0}, ++epoch_);
 }
 
 void World::know(const model::Address& address, bool known) {
@@ -227,6 +234,7 @@ void World::know(const model::Address& address, bool known) {
   } else if (state_.local.erase(address) != 0) {
     bpf_map_delete_elem(programs_->map("local_addrs"), key.data());
   }
+  begin_epoch();
 }
 
 void World::populate(Random& random) {

@@ -46,10 +46,12 @@ class World {
   void describe_routes();
   void claim(const model::Tuple& tuple, const model::Claim& claim);
   void forget();
+  void begin_epoch();
   void know(const model::Address& address, bool known);
 
   bpf_test::Netns netns_;
   model::State state_;
+  std::uint64_t epoch_ = 0;
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<bpf_test::Xsk> socket_;
   std::array<std::vector<std::uint32_t>, program_count> ingresses_;

@@ -95,7 +95,7 @@ mstack_tuple tuple_of(std::uint32_t number) {
 }
 
 TEST(MapDefinitions, EveryMapOnce) {
-  EXPECT_EQ(15u, maps::definitions.size());
+  EXPECT_EQ(16u, maps::definitions.size());
   for (const Definition& definition : maps::definitions) EXPECT_EQ(&definition, maps::find_definition(definition.name));
   EXPECT_EQ(nullptr, maps::find_definition("none"));
   EXPECT_EQ(24u, maps::definition("claims").value_size);
@@ -210,6 +210,27 @@ TEST_F(Maps, GaugesAreTheMapsElements) {
   EXPECT_EQ(0u, gauges.load(4));
   EXPECT_EQ(0u, gauges.add(MSTACK_GATE_SIZE, 1));
   EXPECT_EQ(0u, gauges.load(MSTACK_GATE_SIZE));
+}
+
+TEST_F(Maps, EveryChangeBeginsAnEpoch) {
+  const Fd number = create(maps::definition("claims_epoch")), map = create(maps::definition("vports"));
+  const auto epoch = must(maps::Epoch::map(number.get()));
+  const maps::HashOfEpochs<std::uint32_t, mstack_vport> hash(map.get(), epoch);
+  const auto now = [&] {
+    const std::uint32_t first = 0;
+    std::uint64_t value = 0;
+    EXPECT_EQ(0, bpf_map_lookup_elem(number.get(), &first, &value));
+    return value;
+  };
+  EXPECT_EQ(0u, now());
+  ASSERT_TRUE(hash.set(7, {}));
+  EXPECT_EQ(1u, now());
+  ASSERT_TRUE(hash.set(7, {}, BPF_EXIST));
+  EXPECT_EQ(2u, now());
+  EXPECT_TRUE(must(hash.erase(7)));
+  EXPECT_EQ(3u, now());
+  EXPECT_FALSE(must(hash.find(7)).has_value());
+  EXPECT_EQ(3u, now());
 }
 
 TEST_F(Maps, StatisticsAreSummedOverTheCpus) {
