@@ -10,6 +10,7 @@
 
 #include "benches.hpp"
 #include "raw_socket.hpp"
+#include "support/generator.hpp"
 #include "support/stack.hpp"
 #include "traffic.hpp"
 
@@ -64,7 +65,7 @@ double measure(const Plan& plan, const Place& place, std::uint16_t to, std::size
                const std::function<std::size_t()>& receive) {
   const test::Bytes frame = udp_frame(place.world, {test::wire4, remote_port}, {test::host4, to}, size, false);
   const Worker receiver(plan.cpus.application, receive);
-  const Generator generator(place.traffic, place.world, frame, plan.cpus.kernel);
+  const test::Generator generator(place.world, frame, place.traffic.to_uplink(place.world), plan.cpus.kernel);
   return rate_of(plan, [&] { return receiver.count(); });
 }
 

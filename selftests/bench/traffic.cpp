@@ -3,21 +3,17 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <net/if.h>
-#include <signal.h>
 
 #include <algorithm>
-#include <chrono>
-#include <limits>
 #include <numeric>
 
-#include "pin.hpp"
 #include "traffic.skel.h"
 
 namespace mstack::bench {
 namespace {
 
-using namespace std::chrono_literals;
 using test::check;
 
 constexpr std::size_t headers = 14 + 20 + 8;
@@ -25,13 +21,6 @@ constexpr std::size_t checksum_at = 14 + 20 + 6;
 
 unsigned index_in(const test::Namespace& netns, const std::string& interface) {
   return netns.run([&] { return ::if_nametoindex(interface.c_str()); });
-}
-
-// Without SA_RESTART: it has no other work than to end the system call.
-void make_interruptible() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) {};
-  check(::sigaction(SIGUSR1, &action, nullptr), "sigaction");
 }
 
 }  // namespace
@@ -67,49 +56,14 @@ void Traffic::receive_by(const test::World& world, int xsk) const {
   });
 }
 
-Generator::Generator(const Traffic& traffic, const test::World& world, const test::Bytes& frame, unsigned cpu) {
-  make_interruptible();
+test::Fd Traffic::to_uplink(const test::World& world) const {
   const std::uint32_t key = 0;
   const std::uint32_t ifindex = index_in(world.wire(), test::wire_end);
   world.wire().run([&] {  // a devmap takes devices of the caller's namespace
-    check(::bpf_map_update_elem(bpf_map__fd(traffic.skeleton_->maps.out), &key, &ifindex, BPF_ANY), "devmap");
+    check(::bpf_map_update_elem(bpf_map__fd(skeleton_->maps.out), &key, &ifindex, BPF_ANY), "devmap");
   });
-  const int program = bpf_program__fd(traffic.skeleton_->progs.generate);
-  thread_ = std::thread([this, program, &world, frame, cpu] {
-    pin_to(cpu);
-    generate(program, world, frame);
-    ended_ = true;
-  });
-}
-
-// One call for all: to set up its pages takes a call some 20 ms. It ends by a signal.
-void Generator::generate(int program, const test::World& world, test::Bytes frame) {
-  const test::Namespace::Visit visit = world.wire().visit();
-  xdp_md context = {};
-  context.data_end = static_cast<std::uint32_t>(frame.size());
-  context.ingress_ifindex = ::if_nametoindex(test::wire_end.c_str());
-  while (!stop_) {
-    bpf_test_run_opts options = {};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<__u32>(frame.size());
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof(context);
-    options.repeat = std::numeric_limits<int>::max();
-    options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
-    const int error = ::bpf_prog_test_run_opts(program, &options);
-    if (error < 0 && error != -EINTR) check(-1, "BPF_PROG_TEST_RUN with live frames");
-  }
-}
-
-Generator::~Generator() {
-  stop_ = true;
-  // Again and again: a signal between the look at stop_ and the system call would be lost.
-  while (!ended_) {
-    ::pthread_kill(thread_.native_handle(), SIGUSR1);
-    std::this_thread::sleep_for(1ms);
-  }
-  thread_.join();
+  return test::Fd{
+      check(::fcntl(bpf_program__fd(skeleton_->progs.generate), F_DUPFD_CLOEXEC, 0), "duplicate a program")};
 }
 
 test::Bytes udp_frame(const test::World& world, const test::Endpoint& from, const test::Endpoint& to, std::size_t size,

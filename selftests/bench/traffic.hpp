@@ -3,12 +3,8 @@
 // The wire's side of a measurement: frames out of nowhere at 20 million a second, and a sink that counts them.
 #pragma once
 
-#include <pthread.h>
-
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "support/world.hpp"
@@ -28,28 +24,14 @@ class Traffic {
   void count_at(const test::World& world) const;
   [[nodiscard]] std::uint64_t arrived() const;
 
+  // What a test::Generator runs: by a devmap, which costs less a frame than by the device's number.
+  [[nodiscard]] test::Fd to_uplink(const test::World& world) const;
+
   // Frames that reach the uplink go to the socket.
   void receive_by(const test::World& world, int xsk) const;
 
  private:
-  friend class Generator;
   std::unique_ptr<traffic_bpf, void (*)(traffic_bpf*)> skeleton_;
-};
-
-// Sends one frame over and over from the wire's end to the uplink, as fast as its CPU can, for as long as it lives.
-// The kernel runs the uplink's NAPI, and all that follows from it in softirq, on the same CPU.
-class Generator {
- public:
-  Generator(const Traffic& traffic, const test::World& world, const test::Bytes& frame, unsigned cpu);
-  Generator(Generator&&) = delete;
-  ~Generator();
-
- private:
-  void generate(int program, const test::World& world, test::Bytes frame);
-
-  std::atomic<bool> stop_ = false;
-  std::atomic<bool> ended_ = false;
-  std::thread thread_;
 };
 
 // A UDP frame of `size` bytes without a checksum, as IPv4 allows: it is the NIC that computes and checks those.

@@ -2,8 +2,10 @@
 //
 // The command line, from outside: what it prints, what it exits with, and one line for each error.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "support/fixture.hpp"
@@ -207,6 +209,26 @@ TEST_F(CommandLine, AttachedByHandStays) {
   start({.arguments = {}, .attach = false, .environment = {}});
   EXPECT_EQ(json({"uplinks", "--json"})["uplinks"].size(), 1U);
   EXPECT_EQ(mstack({"detach", uplink}).exit, done);
+}
+
+// With a stack that runs, and still: all of it goes, or all of it stays.
+TEST_F(CommandLine, MstackdEndsByEachOfItsSignals) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    SCOPED_TRACE(::strsignal(signal));
+    Stack stack(world());
+    const Claim claim = stack.claim(IPPROTO_UDP, service);
+    EXPECT_EQ(daemon().stop(signal), done);
+    const auto left = world().leftovers_after_end();
+    EXPECT_TRUE(left.empty()) << ::testing::PrintToString(left);
+    start({.arguments = {"--keep"}, .environment = {}});
+    Stack kept(world());
+    const Claim stays = kept.claim(IPPROTO_UDP, {host4, 7001});
+    EXPECT_EQ(daemon().stop(signal), done);
+    EXPECT_TRUE(pins().claimed(IPPROTO_UDP, {host4, 7001}));
+    world().send(World::udp({wire4, 4000}, {host4, 7001}, "kept"));
+    EXPECT_TRUE(kept.receive(udp_payload("kept")));
+    start();
+  }
 }
 
 class DaemonCommandLine : public ::testing::Test {};

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "support/fixture.hpp"
+#include "support/generator.hpp"
 #include "support/stack.hpp"
 
 namespace mstack::test {
@@ -14,6 +15,11 @@ namespace {
 const Endpoint of_alice{host4, 7000}, of_bob{host4, 7001}, remote{wire4, 4000};
 
 class Isolation : public NetTest {};
+
+class IsolationOnTwoUplinks : public NetTest {
+ protected:
+  IsolationOnTwoUplinks() : NetTest({.second = true}) {}
+};
 
 TEST_F(Isolation, NeitherSeesTheOthersPackets) {
   Stack first(world(), alice, {.frames = 4096}), second(world(), bob, {.frames = 4096});  // room for all of them
@@ -81,6 +87,49 @@ TEST_F(Isolation, AFloodToOneDoesNotKeepTheOtherFromItsOwn) {
   const auto dropped = first.vport().queue(0).statistics();
   ASSERT_TRUE(dropped);
   EXPECT_GT(dropped->kernel_rx_dropped + dropped->kernel_rx_ring_full + dropped->kernel_fill_ring_empty, 0U);
+}
+
+// As fast as a CPU can. Bob's packets come by another uplink: what a full wire loses is nobody's doing.
+TEST_F(IsolationOnTwoUplinks, AFloodAtFullSpeedTakesNothingFromOthers) {
+  Stack first(world(), alice, {.frames = 64}), second(world(), bob);
+  const Endpoint bobs{second4, 7001}, kernels{second4, 7002};
+  const Claim one = first.claim(IPPROTO_UDP, of_alice), two = second.claim(IPPROTO_UDP, bobs);
+  const Fd server = bound_as(bob, IPPROTO_UDP, kernels);
+  const Fd client = world().wire().run([] { return bound(IPPROTO_UDP, {second_wire4, 0}); });
+  const Endpoint there = local_endpoint(client.get());
+  Segment flood = World::udp(remote, of_alice, "flood");
+  flood.destination_mac = world().host_mac();
+  flood.source_mac = world().wire_mac();
+  const auto steered = [&] { return pins().counter(MSTACK_RX_STEERED); };
+  constexpr std::uint64_t many = 100'000, rounds = 300;
+  {
+    const Generator generator(world(), build(flood));
+    ASSERT_TRUE(eventually([&] { return steered() > many; }));
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+      const std::string text = "round " + std::to_string(round);
+      send_to(client.get(), bobs, text);
+      ASSERT_TRUE(second.receive(udp_payload(text))) << text;
+      second.send(World::udp(bobs, there, "answer to " + text));
+      const auto answer = receive_from(client.get());
+      ASSERT_TRUE(answer) << text;
+      EXPECT_EQ(answer->payload, "answer to " + text);
+      send_to(client.get(), kernels, text);
+      const auto got = receive_from(server.get());
+      ASSERT_TRUE(got) << text;
+      EXPECT_EQ(got->payload, text);
+    }
+    // Nor does mstackd hear of it.
+    const Claim another = second.claim(IPPROTO_UDP, {second4, 7003});
+    const auto now = steered();
+    EXPECT_GT(now, many + rounds);
+    ASSERT_TRUE(eventually([&] { return steered() > now + many; })) << "the flood did not last";
+  }
+  EXPECT_EQ(second.seen().size(), rounds);
+  // She gets hers again as soon as she looks.
+  EXPECT_TRUE(eventually([&] {
+    world().send(World::udp(remote, of_alice, "after"));
+    return first.receive(udp_payload("after"), Deadline{100ms}).has_value();
+  }));
 }
 
 TEST_F(Isolation, AStackWithoutClaimsGetsAndSendsNothing) {

@@ -70,11 +70,11 @@ Completed Daemon::run_to_end(const World& world, const DaemonOptions& options) {
   return run(command_line(world, options), process_options(world, options));
 }
 
-Exit Daemon::stop() {
-  process_.signal(SIGTERM);
+Exit Daemon::stop(int signal) {
+  process_.signal(signal);
   const auto exit = process_.wait();
   if (!exit) {
-    ADD_FAILURE() << "mstackd does not end on SIGTERM";
+    ADD_FAILURE() << "mstackd does not end on signal " << signal;
     return process_.kill();
   }
   return *exit;

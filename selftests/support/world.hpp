@@ -8,6 +8,8 @@
 // mstackd and its clients are in `host`, whose up0 is the uplink. The host's default route leads to 192.0.2.2.
 #pragma once
 
+#include <signal.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -65,7 +67,7 @@ class Daemon {
 
   pid_t pid() const { return process_.pid(); }
   bool running() { return process_.running(); }
-  Exit stop();  // SIGTERM
+  Exit stop(int signal = SIGTERM);
   Exit kill();  // SIGKILL
   std::string log() const { return process_.err() + process_.out(); }
   std::size_t descriptors() const { return open_descriptors(pid()); }
