@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# install_test.sh BUILD: what BUILD installs is enough to build the front page's program, shared and static, with the
+# CMake package and with pkg-config; also after the installation was moved.
+set -euo pipefail
+export LC_ALL=C
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() { echo "install_test.sh: $*" >&2; exit 1; }
+# Runs a program that must have come so far as to look for mstackd, and checks which library it is linked with.
+expect_works() {
+  local program=$1 kind=$2 said needed
+  said=$(MSTACK_RUN_DIR=/nonexistent LD_LIBRARY_PATH=$libraries "$program") && fail "$program: needs no mstackd"
+  [[ $said == *"/nonexistent"* ]] || fail "$program: $said"
+  needed=$(readelf --dynamic "$program" | grep -c 'NEEDED.*\[libmstack\.so\.0\.[0-9]*\]') || true
+  [[ $needed == "$([[ $kind == shared ]] && echo 1 || echo 0)" ]] || fail "$program is not $kind"
+}
+
+cmake --install "$1" --prefix "$work/first" >"$work/log" || { cat "$work/log"; fail "cmake --install"; }
+prefix=$work/prefix
+mv "$work/first" "$prefix"
+libraries=$(dirname "$(find "$prefix" -name libmstack.so)")
+for file in bin/mstack sbin/mstackd share/man/man1/mstack.1 share/man/man8/mstackd.8 lib/systemd/system/mstackd.service; do
+  [[ -e $prefix/$file ]] || fail "$file is not installed"
+done
+
+mkdir "$work/consumer"
+cd "$work/consumer"
+block() { sed -n "/^\`\`\`$1/,/^\`\`\`\$/{/^\`\`\`/!p}" "$source/README.md"; }
+block cpp >server.cpp
+{
+  echo 'cmake_minimum_required(VERSION 3.16)
+project(server LANGUAGES CXX)
+add_executable(server server.cpp)'
+  block cmake
+  echo 'add_executable(server_static server.cpp)
+target_link_libraries(server_static PRIVATE mstack::mstack_static)'
+} >CMakeLists.txt
+if ! { cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build; } >"$work/log" 2>&1; then
+  cat "$work/log"
+  fail "with the CMake package"
+fi
+expect_works build/server shared
+expect_works build/server_static static
+
+# Another minor version may have another ABI.
+echo 'cmake_minimum_required(VERSION 3.16)
+project(newer LANGUAGES CXX)
+find_package(mstack 0.9 REQUIRED)' >CMakeLists.txt
+! cmake -S . -B newer -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 || fail "0.9 was asked for, and taken to be there"
+
+export PKG_CONFIG_PATH=$libraries/pkgconfig
+# No option but what pkg-config says.
+# shellcheck disable=SC2046
+g++ server.cpp $(pkg-config --cflags --libs mstack) -o server
+expect_works ./server shared
+# shellcheck disable=SC2046
+g++ -static server.cpp $(pkg-config --static --cflags --libs mstack) -o server_static
+expect_works ./server_static static
+
+# An older language is named as what it is.
+if g++ -std=c++20 -fsyntax-only -I"$prefix/include" server.cpp 2>"$work/log"; then fail "C++20 was enough"; fi
+grep -m1 'error:' "$work/log" | grep -q 'needs C++23' || { cat "$work/log"; fail "C++20: the first error says nothing of it"; }
