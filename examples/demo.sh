@@ -3,9 +3,25 @@
 #
 # MultiStack in one go: two network namespaces joined by a veth, one of them "this host", the other "the wire"; a
 # user-level UDP service as an unprivileged user on the address that the kernel serves too; and what it cannot do.
-# Everything it makes is gone when it ends. sudo ./examples/demo.sh
+# Everything it makes but the build is gone when it ends, and two can run side by side. sudo ./examples/demo.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'END'
+usage: sudo ./examples/demo.sh [--build DIR]
+  --build DIR   where CMake was run already, such as build, in place of a build of its own in build/demo
+END
+}
+
+build=''
+while (($#)); do
+  case $1 in
+    --build) (($# > 1)) || { echo "--build needs a value" >&2; exit 2; }; build=$2; shift 2 ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
+  esac
+done
 
 if ((EUID != 0)); then
   echo "demo.sh: it makes network namespaces and attaches BPF programs: run it as root, sudo ./examples/demo.sh" >&2
@@ -32,7 +48,7 @@ quietly() {
   fi
 }
 
-# Runs a command until it succeeds, for at most ten seconds.
+# Runs a command until it succeeds, at most a hundred times: ten seconds and more.
 await() {
   local tries
   for ((tries = 0; tries < 100; tries++)); do
@@ -46,10 +62,19 @@ step "installing what is missing and building"
 # shellcheck source=../selftests/support/packages.sh
 source selftests/support/packages.sh
 install_packages "${build_packages[@]}" "${demo_packages[@]}"
-quietly cmake -S . -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DMSTACK_TESTS=OFF
-quietly cmake --build build/demo
-bin=$PWD/build/demo
-ok "built in build/demo"
+mkdir -p build
+{
+  flock 9 # one at a time
+  if [[ -z $build ]]; then
+    build=build/demo
+    quietly cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMSTACK_TESTS=OFF
+  fi
+  quietly cmake --build "$build" --target mstackd mstack_command udp_echo pkt_gen claim_denied
+} 9>build/demo.lock
+bin=$(realpath "$build")
+# What the unprivileged user runs is copied, since this folder may be below one that nobody else may enter.
+cp "$bin"/examples/{udp_echo,pkt_gen,claim_denied} "$bin"/libmstack/libmstack.so.?* "$work"
+ok "built in $build"
 
 # --- a small world of our own ------------------------------------------------------------------------------------
 id=$$
@@ -79,10 +104,11 @@ trap 'exit 130' INT TERM
 in_host=(bash -c 'echo $$ >"$0/cgroup.procs" && exec nsenter --net="/run/netns/$1" -- "${@:2}"' "$cgroup" "$host")
 on_wire=(nsenter --net="/run/netns/$wire" --)
 # An unprivileged user with no capability and no way to get one.
-as_user=("${in_host[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all)
+as_user=("${in_host[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all
+         env LD_LIBRARY_PATH="$work")
 mstack() { nsenter --net="/run/netns/$host" -- "$bin/loader/mstack" --run-dir "$work/run" --pin-dir "$work/bpf/mstack" "$@"; }
-# Says a line to a UDP port of the host from the wire and prints what comes back.
-ask() { "${on_wire[@]}" bash -c 'echo "$1" | socat -t1 -T1 - "UDP:192.0.2.1:$0"' "$1" "$2"; }
+# Says a line to a UDP port of the host from the wire, and compares what comes back.
+answers() { [[ $("${on_wire[@]}" bash -c 'echo "$1" | socat -t1 -T1 - "UDP:192.0.2.1:$0"' "$1" "$2") == "$3" ]]; }
 
 step "two namespaces, $host (192.0.2.1) and $wire (192.0.2.2), joined by a veth"
 mkdir "$cgroup" "$work/run" "$work/bpf"
@@ -113,25 +139,25 @@ sysctl_port() { nsenter --net="/run/netns/$host" -- sysctl -qw net.ipv4.ip_unpri
 sysctl_port 7 # the kernel decides who may bind a low port; here everybody may
 "${in_host[@]}" socat UDP-RECVFROM:7001,bind=192.0.2.1,fork SYSTEM:'read -r line; echo "the kernel says $line"' &
 pids+=($!)
-"${as_user[@]}" "$bin/examples/udp_echo" --run-dir "$work/run" --bind 192.0.2.1:7 >"$work/echo.log" &
+"${as_user[@]}" "$work/udp_echo" --run-dir "$work/run" --bind 192.0.2.1:7 >"$work/echo.log" &
 echo_pid=$!
 pids+=("$echo_pid")
 await grep -q ready "$work/echo.log" || fail "udp_echo is not ready: $(cat "$work/echo.log")"
 ok "udp_echo runs as $(ps -o user= -p "$echo_pid"), capabilities $(awk '/^CapEff/ { print $2 }' "/proc/$echo_pid/status")"
-[[ $(ask 7 "hello, user level") == "hello, user level" ]] || fail "no echo from the user-level service"
+await answers 7 "hello, user level" "hello, user level" || fail "no echo from the user-level service"
 ok "the user-level service answers on port 7"
-[[ $(ask 7001 "hello, kernel") == "the kernel says hello, kernel" ]] || fail "the kernel's service does not answer"
+await answers 7001 "hello, kernel" "the kernel says hello, kernel" || fail "the kernel's service does not answer"
 ok "the kernel's service answers on port 7001 of the same address"
 mstack vports
 mstack claims
 
 step "what it may not do"
-"${as_user[@]}" "$bin/examples/claim_denied" --run-dir "$work/run" || fail "a claim that must be refused was admitted"
+"${as_user[@]}" "$work/claim_denied" --run-dir "$work/run" || fail "a claim that must be refused was admitted"
 ok "claims without ownership are refused"
-"${on_wire[@]}" timeout 30 tcpdump -i eth0 -Q in -nn -l 'udp src port 9' >"$work/spoofed" 2>"$work/tcpdump.log" &
+"${on_wire[@]}" tcpdump -i eth0 -Q in -nn -l 'udp src port 9' >"$work/spoofed" 2>"$work/tcpdump.log" &
 pids+=($!)
 await grep -q 'listening on' "$work/tcpdump.log" || fail "tcpdump does not listen"
-"${as_user[@]}" "$bin/examples/pkt_gen" tx --run-dir "$work/run" --bind 192.0.2.1:5000 --to 192.0.2.2:5000 \
+"${as_user[@]}" "$work/pkt_gen" tx --run-dir "$work/run" --bind 192.0.2.1:5000 --to 192.0.2.2:5000 \
   --spoof 192.0.2.1:9 --seconds 2 --rate 10000 --json >"$work/spoof.json"
 dropped=$(mstack stats --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["counters"]["TX_DROP_UNCLAIMED"])')
 ((dropped > 0)) || fail "no spoofed packet was counted"
@@ -144,11 +170,9 @@ wait "$echo_pid" 2>/dev/null || true
 no_claim() { [[ $(mstack claims --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["claims"]))') == 0 ]]; }
 await no_claim || fail "the claim outlived its process"
 ok "udp_echo was killed, its claim is gone"
-"${in_host[@]}" timeout 5 socat UDP-RECVFROM:7,bind=192.0.2.1 SYSTEM:'read -r line; echo "the kernel says $line"' &
-kernel_pid=$!
-pids+=("$kernel_pid")
-kernel_answers() { [[ $(ask 7 again) == "the kernel says again" ]]; }
-await kernel_answers || fail "port 7 did not go back to the kernel"
+"${in_host[@]}" socat UDP-RECVFROM:7,bind=192.0.2.1,fork SYSTEM:'read -r line; echo "the kernel says $line"' &
+pids+=($!)
+await answers 7 again "the kernel says again" || fail "port 7 did not go back to the kernel"
 ok "port 7 is the kernel's again"
 
 printf '\nAll steps passed.\n'

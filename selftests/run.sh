@@ -12,11 +12,12 @@ usage: sudo ./selftests/run.sh [option]...
   --frames N           of the differential test: how many frames the programs and the reference model read (two million)
   --seed S             run what is random in a test again; it prints its seed
   --jobs N             tests and compilers at once (one a CPU unless given)
+  --demo               run examples/demo.sh with what was built, before the tests
   --no-lint            leave out clang-format and clang-tidy
 END
 }
 
-labels=() filter='' preset=release lint=1 jobs=$(nproc)
+labels=() filter='' preset=release lint=1 demo=0 jobs=$(nproc)
 while (($#)); do
   case $1 in
     --label | --filter | --build-type | --frames | --seed | --jobs)
@@ -31,6 +32,7 @@ while (($#)); do
       esac
       shift 2
       ;;
+    --demo) demo=1; shift ;;
     --no-lint) lint=0; shift ;;
     -h | --help) usage; exit 0 ;;
     *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -47,11 +49,15 @@ selftests/support/debian.sh || echo "run.sh: no sources from Debian's archive: t
 if ((lint)); then
   selftests/support/format.sh
 fi
+build=build
+[[ $preset == release ]] || build=build-$preset
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" -j "$jobs"
 if ((lint)); then
   selftests/support/tidy.sh "$preset" "$jobs"
 fi
+
+((!demo)) || examples/demo.sh --build "$build"
 
 arguments=(--preset "$preset" -j "$jobs" --output-on-failure --no-tests=error)
 if ((${#labels[@]})); then
