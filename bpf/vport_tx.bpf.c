@@ -3,6 +3,7 @@
  * On a host end, whatever its stack sends: first XDP, which lets a packet through only if the stack's vport holds
  * the claim on its source, then, for what XDP cannot finish, TC.
  */
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 
 #include "lib/answer.h"
@@ -212,6 +213,9 @@ int vport_tx_slow(struct __sk_buff *skb)
 	if (!is_unicast(packet.destination.addr))
 		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
 	if (is_local(packet.destination.addr)) {
+		/* What the stack wrote as destination MAC has made it another host's before vport_tx wrote ours. */
+		if (bpf_skb_change_type(skb, PACKET_HOST))
+			return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
 		count_sent(from->slot, MSTACK_TX_TO_HOST, skb->len);
 		return TC_ACT_OK;
 	}

@@ -191,10 +191,16 @@ TEST_F(CommandLine, AttachAndDetach) {
   EXPECT_EQ(mstack({"detach", "second0"}).exit, done);
   expect_one_line_error(mstack({"detach", "second0"}), failed, "second0");
   EXPECT_EQ(json({"uplinks", "--json"})["uplinks"].size(), 1U);
-  // An uplink that goes away goes from the list as well.
+  // One whose device goes away is waited for, until it is detached.
   EXPECT_EQ(mstack({"attach", "second0"}).exit, done);
   World::in(world().host(), "ip link del second0");
-  EXPECT_TRUE(eventually([&] { return json({"uplinks", "--json"})["uplinks"].size() == 1; }));
+  EXPECT_TRUE(eventually([&] {
+    const Json now = json({"uplinks", "--json"})["uplinks"];
+    return std::ranges::any_of(now,
+                               [](const Json& link) { return link["name"] == "second0" && link["state"] == "gone"; });
+  }));
+  EXPECT_EQ(mstack({"detach", "second0"}).exit, done);
+  EXPECT_EQ(json({"uplinks", "--json"})["uplinks"].size(), 1U);
 }
 
 // What was attached by hand stays when mstackd ends, and with it everything else.

@@ -240,6 +240,15 @@ TEST_P(Transmit, ToTheHostsOwnAddressReachesTheHostsKernel) {
   EXPECT_EQ(got->payload, "to the host");
   EXPECT_EQ(got->from, service());
   EXPECT_EQ(pins().counter(MSTACK_TX_TO_HOST), 1U);
+  // Whatever MAC the stack writes.
+  for (const Mac& mac : {Mac{}, broadcast_mac, Mac{0x33, 0x33, 0, 0, 0, 1}, Mac{0x02, 0xde, 0xad, 0xbe, 0xef, 0x01}}) {
+    std::vector<std::uint8_t> frame = build(World::udp(service(), own, "to " + text(mac)));
+    std::ranges::copy(mac, frame.begin());
+    stack.send(frame);
+    const auto also = receive_from(server.get());
+    ASSERT_TRUE(also) << text(mac);
+    EXPECT_EQ(also->payload, "to " + text(mac));
+  }
   stack.send(World::udp(service(), remote(), "sentinel"));
   ASSERT_TRUE(capture->wait(udp_payload("sentinel")));
   EXPECT_EQ(capture->count(udp_payload("to the host")), 0U);
