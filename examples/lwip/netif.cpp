@@ -61,6 +61,10 @@ err_t Netif::initialise(netif* interface) {
   return ERR_OK;
 }
 
+void Netif::connects_from(const mstack::Address& address) {
+  be_address(to_lwip(address));
+}
+
 mstack::Expected<void> Netif::run_once(std::chrono::milliseconds most) {
   const std::chrono::milliseconds timer(std::min<std::uint32_t>(sys_timeouts_sleeptime(), INT32_MAX));
   if (const auto ready = queue_.wait(std::min(most, timer)); !ready) return std::unexpected(ready.error());
@@ -129,19 +133,26 @@ void Netif::free_pbuf(pbuf* packet) {
 }
 
 // lwIP takes what is for the netif's address. That is whatever this packet is for: it would not be here otherwise.
-// Assigned without netif_set_addr(), which would abort the connections of the address before.
 void Netif::be_destination(const pbuf* packet) {
   const auto* bytes = static_cast<const std::uint8_t*>(packet->payload);
+  ip_addr_t destination = {};
   if (bytes[0] >> 4 == 4) {
     if (packet->len < IP_HLEN) return;
-    ip4_addr_t destination;
-    std::memcpy(&destination, bytes + offsetof(ip_hdr, dest), sizeof(destination));
-    ip_addr_copy_from_ip4(interface_.ip_addr, destination);
+    std::memcpy(&ip_2_ip4(&destination)->addr, bytes + offsetof(ip_hdr, dest), 4);
   } else {
     if (packet->len < IP6_HLEN) return;
-    ip6_addr_t destination = {};
-    std::memcpy(destination.addr, bytes + offsetof(ip6_hdr, dest), sizeof(destination.addr));
-    ip_addr_copy_from_ip6(interface_.ip6_addr[0], destination);
+    IP_SET_TYPE(&destination, IPADDR_TYPE_V6);
+    std::memcpy(ip_2_ip6(&destination)->addr, bytes + offsetof(ip6_hdr, dest), 16);
+  }
+  be_address(destination);
+}
+
+// Assigned without netif_set_addr(), which would abort the connections of the address before.
+void Netif::be_address(const ip_addr_t& address) {
+  if (IP_IS_V4_VAL(address)) {
+    interface_.ip_addr = address;
+  } else {
+    interface_.ip6_addr[0] = address;
     interface_.ip6_addr_state[0] = IP6_ADDR_PREFERRED;
   }
 }
@@ -178,6 +189,17 @@ err_t Netif::send(const pbuf* packet, std::uint16_t type) {
   }
   ++counters_.sent;
   return ERR_OK;
+}
+
+ip_addr_t to_lwip(const mstack::Address& address) {
+  ip_addr_t out = {};
+  if (address.is_ipv4()) {
+    ip_2_ip4(&out)->addr = lwip_htonl(address.ipv4());
+  } else {
+    IP_SET_TYPE(&out, IPADDR_TYPE_V6);
+    std::memcpy(ip_2_ip6(&out)->addr, address.bytes.data(), 16);
+  }
+  return out;
 }
 
 }  // namespace mstack_lwip

@@ -44,7 +44,7 @@ struct NetifCounters {
 //   MSS       follows from the queue's MTU.
 //   addresses the netif has no address of its own: what MultiStack delivers is for a tuple of this vport, and is taken
 //             as such; so an address of every claim, wildcards included, works without being configured. To connect,
-//             bind the pcb to the address and port of a claim first.
+//             call connects_from(), and bind the pcb to the address and port of a claim first.
 class Netif {
  public:
   // The queue must outlive it, and be one of a process that uses lwIP nowhere else.
@@ -55,6 +55,9 @@ class Netif {
   // Waits until there is something to do, at most that long, and does it: received packets, timers, sends. The
   // program's lwIP callbacks run in here. An error is the queue's: ENETDOWN, the vport is gone.
   mstack::Expected<void> run_once(std::chrono::milliseconds most);
+
+  // For a program that connects: lwIP routes by an address of the netif. Not a wildcard.
+  void connects_from(const mstack::Address& address);
 
   // Sends what lwIP has put into the TX ring; for a program that has called lwIP outside of run_once() and does not
   // call that next.
@@ -74,6 +77,7 @@ class Netif {
   pbuf* wrap(mstack::Frame frame);
   pbuf* copy(mstack::Frame frame);
   void be_destination(const pbuf* packet);
+  void be_address(const ip_addr_t& address);
   err_t send(const pbuf* packet, std::uint16_t type);
 
   mstack::Queue& queue_;
@@ -84,5 +88,8 @@ class Netif {
   NetifCounters counters_;
   PcbIndex pcbs_;
 };
+
+// The same address in lwIP's form; :: and 0.0.0.0 as those of their own family.
+[[nodiscard]] ip_addr_t to_lwip(const mstack::Address& address);
 
 }  // namespace mstack_lwip

@@ -85,7 +85,7 @@ Process LwipTest::start_httpd(std::vector<std::string> arguments) const {
   return start_program("lwip_httpd", all, 2);
 }
 
-Process LwipTest::start_nginx(const Endpoint& at, const std::string& root) const {
+Process LwipTest::start_nginx(const Endpoint& at, const std::string& root, const Namespace& netns) const {
   const std::string directory = folder("nginx" + std::to_string(at.port));
   std::ostringstream where;
   where << (at.ipv6() ? "[" + at.address + "]" : at.address) << ':' << at.port;
@@ -100,10 +100,10 @@ Process LwipTest::start_nginx(const Endpoint& at, const std::string& root) const
                                             "server { listen " +
                                             where.str() + "; root " + root + "; } }\n");
   Process process = Process::command({DEBIAN_NGINX, "-p", directory, "-c", directory + "/nginx.conf", "-e", "stderr"},
-                                     {.who = {.netns = &world().host()}});
+                                     {.who = {.netns = &netns}});
   const bool serves = eventually([&] {
     if (!process.running()) return true;
-    const Fd socket = world().host().run([&] { return make_socket(IPPROTO_TCP, at.ipv6()); });
+    const Fd socket = netns.run([&] { return make_socket(IPPROTO_TCP, at.ipv6()); });
     const SocketAddress address{at};
     return ::connect(socket.get(), address.get(), address.size) == 0;
   });

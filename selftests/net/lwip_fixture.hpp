@@ -27,8 +27,8 @@ class LwipTest : public NetTest {
   Process start_httpd(std::vector<std::string> arguments = {}) const;
   // A path that the user may run.
   std::string program(const std::string& name) const;
-  // Debian's nginx with one worker, in the host namespace, serving the folder at that address.
-  Process start_nginx(const Endpoint& at, const std::string& root) const;
+  // Debian's nginx with one worker, serving the folder at that address of the namespace.
+  Process start_nginx(const Endpoint& at, const std::string& root, const Namespace& netns) const;
 
   // A command on the wire, to its end.
   Completed on_wire(const std::vector<std::string>& arguments, std::chrono::milliseconds patient = 60s) const;

@@ -126,7 +126,7 @@ TEST_F(LwipHttp, BesideTheKernelsNginx) {
   const std::string root = folder("www");
   write_file(root + "/file", noise(1'000'000, 3));
   const Process server = start_httpd({"--root", root});
-  const Process nginx = start_nginx({host4, kernel_port}, root);
+  const Process nginx = start_nginx({host4, kernel_port}, root, world().host());
   const Completed both =
       on_wire({"curl", "-sS", "--max-time", "50", "--parallel", "--fail", "-o", world().directory() + "/ours",
                url("/file"), "-o", world().directory() + "/kernels", url("/file", false, kernel_port)});

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// lwIP's own iperf server with Debian's iperf, and lwIP as the side that connects, to Debian's nginx.
+#include <regex>
+
+#include "net/lwip_fixture.hpp"
+
+namespace mstack::test {
+namespace {
+
+using LwipIperf = LwipTest;
+
+TEST_F(LwipIperf, ServesIperf2) {
+  Process server = start_program("lwip_iperf", {"--bind", host4 + ":5001"}, 1);
+  // A fixed number of bytes, so that nothing depends on how long it takes.
+  const Completed client = on_wire({"iperf", "-c", host4, "-p", "5001", "-n", "50M", "-f", "m"});
+  EXPECT_EQ(client.exit.code, 0) << client.out << client.err;
+  EXPECT_TRUE(eventually([&] { return server.out().find("done") != std::string::npos; })) << server.out();
+  std::smatch found;
+  const std::string out = server.out();
+  ASSERT_TRUE(std::regex_search(out, found, std::regex(": ([0-9]+) bytes in"))) << out;
+  EXPECT_GE(std::stoul(found[1]), 50U * 1024 * 1024 - 64) << "lwiperf does not count the header of the first";
+  // And again, several at once.
+  const Completed parallel = on_wire({"iperf", "-c", host4, "-p", "5001", "-n", "5M", "-P", "4"});
+  EXPECT_EQ(parallel.exit.code, 0) << parallel.err;
+  EXPECT_TRUE(eventually([&] {
+    const std::string text = server.out();
+    std::size_t done = 0;
+    for (std::size_t at = text.find("done"); at != std::string::npos; at = text.find("done", at + 1)) ++done;
+    return done == 5;
+  })) << server.out();
+  server.signal(SIGTERM);
+  const auto exit = server.wait();
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0}));
+}
+
+class LwipFetch : public LwipTest {
+ protected:
+  // As a user without privileges, in the host namespace.
+  Completed fetch(const Endpoint& from, const Endpoint& server, const std::vector<std::string>& paths) const {
+    std::ostringstream local, remote;
+    local << (from.ipv6() ? "[" + from.address + "]" : from.address) << ":" << from.port;
+    remote << (server.ipv6() ? "[" + server.address + "]" : server.address) << ":" << server.port;
+    std::vector<std::string> command{program("lwip_fetch"), "--bind", local.str(), "--server", remote.str()};
+    command.insert(command.end(), paths.begin(), paths.end());
+    return run(
+        command,
+        {.who = {.netns = &world().host(), .uid = alice}, .environment = {{"MSTACK_RUN_DIR", world().run_dir()}}},
+        Deadline{60s});
+  }
+};
+
+TEST_F(LwipFetch, FromAnotherHost) {
+  const std::string root = folder("www");
+  const std::string small = noise(100, 1), large = noise(5'000'000, 2);
+  write_file(root + "/small", small);
+  write_file(root + "/large", large);
+  write_file(root + "/empty", "");
+  for (const bool ipv6 : {false, true}) {
+    const Endpoint server{ipv6 ? wire6 : wire4, 80}, from{ipv6 ? host6 : host4, 0};
+    const Process nginx = start_nginx(server, root, world().wire());
+    const Completed done = fetch(from, server, {"/small", "/large", "/empty", "/small"});
+    EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+    EXPECT_TRUE(done.out == small + large + small) << done.out.size();
+    const Completed absent = fetch(from, server, {"/absent"});
+    EXPECT_EQ(absent.exit.code, 1);
+    EXPECT_NE(absent.err.find("404"), std::string::npos) << absent.err;
+    const Completed closed = fetch(from, {server.address, 81}, {"/small"});
+    EXPECT_EQ(closed.exit.code, 1);
+    EXPECT_NE(closed.err.find("refused"), std::string::npos) << closed.err;
+  }
+  EXPECT_EQ(pins().claims().size(), 0U);
+}
+
+}  // namespace
+}  // namespace mstack::test
