@@ -30,8 +30,10 @@ int run(int argc, char** argv) {
     const auto& [text, exit_status] = options.error();
     return exit_status == 0 ? print(text) : fail(text, exit_status);
   }
-  const auto text = options->verb->run(*options);
-  return text ? print(*text) : fail(text.error().what, 1);
+  const auto output = options->verb->run(*options);
+  if (!output) return fail(output.error().what, 1);
+  const int status = print(output->text);
+  return status == 0 && !output->good ? 1 : status;
 }
 
 }  // namespace

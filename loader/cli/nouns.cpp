@@ -14,10 +14,10 @@ namespace mstack::cli {
 namespace {
 
 template <class Report>
-std::string print(const Report& report, const Options& options) {
+Output print(const Report& report, const Options& options) {
   // A directory may have a name that is no UTF-8; it must not keep the rest from being shown.
-  if (options.json) return report.json().dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  return report.text();
+  if (options.json) return {.text = report.json().dump(2, ' ', false, Json::error_handler_t::replace) + "\n"};
+  return {.text = report.text()};
 }
 
 Expected<std::vector<mstack_vport_stats>> queue_stats(const MapView& view, const mstack_vport& vport) {
@@ -30,7 +30,7 @@ Expected<std::vector<mstack_vport_stats>> queue_stats(const MapView& view, const
   return queues;
 }
 
-Expected<std::string> stats_of_vport(const MapView& view, std::uint32_t id, const Options& options) {
+Expected<Output> stats_of_vport(const MapView& view, std::uint32_t id, const Options& options) {
   const auto vports = view.vports();
   if (!vports) return std::unexpected(vports.error());
   const auto vport =
@@ -44,7 +44,7 @@ Expected<std::string> stats_of_vport(const MapView& view, std::uint32_t id, cons
 
 }  // namespace
 
-Expected<std::string> status(const Options& options) {
+Expected<Output> status(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
   auto uplink_list = view->uplinks();
@@ -66,7 +66,7 @@ Expected<std::string> status(const Options& options) {
                options);
 }
 
-Expected<std::string> uplinks(const Options& options) {
+Expected<Output> uplinks(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
   auto list = view->uplinks();
@@ -74,7 +74,7 @@ Expected<std::string> uplinks(const Options& options) {
   return print(UplinksReport{.uplinks = std::move(*list)}, options);
 }
 
-Expected<std::string> vports(const Options& options) {
+Expected<Output> vports(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
   const auto list = view->vports();
@@ -93,7 +93,7 @@ Expected<std::string> vports(const Options& options) {
   return print(report, options);
 }
 
-Expected<std::string> claims(const Options& options) {
+Expected<Output> claims(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
   auto list = view->claims();
@@ -101,7 +101,7 @@ Expected<std::string> claims(const Options& options) {
   return print(ClaimsReport{.claims = std::move(*list)}, options);
 }
 
-Expected<std::string> stats(const Options& options) {
+Expected<Output> stats(const Options& options) {
   const auto view = MapView::open(options.pin_dir);
   if (!view) return std::unexpected(view.error());
   if (options.vport) return stats_of_vport(*view, *options.vport, options);

@@ -26,6 +26,10 @@ protocol::XdpMode mode_of(const std::string& text) {
 void add_arguments(CLI::App& command, const Verb& verb, Options& options) {
   if (verb.takes == Takes::optional_vport)
     command.add_option("VPORT", options.vport, "The number of a vport, as `mstack vports` shows it");
+  if (verb.takes == Takes::interfaces_and_cgroup) {
+    command.add_option("IF", options.interfaces, "Names of network interfaces")->expected(0, -1);
+    command.add_option("--cgroup", options.cgroup, "As for mstackd [the cgroup2 mount]")->type_name("DIR");
+  }
   if (verb.takes != Takes::interface && verb.takes != Takes::interface_and_mode) return;
   command.add_option("IF", options.interface, "The name of a network interface")->required();
   if (verb.takes != Takes::interface_and_mode) return;

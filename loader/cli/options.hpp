@@ -5,6 +5,7 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocol.hpp"
 
@@ -20,6 +21,8 @@ struct Options {
   std::string interface;                                  // of attach and detach
   protocol::XdpMode mode = protocol::XdpMode::automatic;  // of attach
   std::optional<std::uint32_t> vport;                     // of stats
+  std::vector<std::string> interfaces;                    // of doctor
+  std::string cgroup;                                     // of doctor; empty for the whole hierarchy
 };
 
 // A command line that asks for no verb: what to print, and the exit status. 0: --help or --version, for stdout;

@@ -212,6 +212,35 @@ std::string ClaimsReport::text() const {
   return table.text();
 }
 
+namespace {
+const char* name_of(checks::State state) {
+  switch (state) {
+    case checks::State::good: return "ok";
+    case checks::State::warning: return "warning";
+    case checks::State::failed: return "failed";
+  }
+  return "?";
+}
+}  // namespace
+
+bool DoctorReport::good() const {
+  return std::ranges::none_of(checks, [](const auto& check) { return check.state == checks::State::failed; });
+}
+
+Json DoctorReport::json() const {
+  Json list = Json::array();
+  for (const checks::Check& check : checks)
+    list.push_back({{"name", check.name}, {"state", name_of(check.state)}, {"text", check.text}});
+  return {{"good", good()}, {"checks", std::move(list)}};
+}
+
+std::string DoctorReport::text() const {
+  Table table({{""}, {""}, {""}});
+  for (const checks::Check& check : checks) table.add({name_of(check.state), check.name, check.text});
+  const std::string text = table.text();
+  return text.substr(text.find('\n') + 1);  // without the titles
+}
+
 Json StatsReport::json() const {
   return {{"counters", counters_json(counters)}};
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checks/check.hpp"
 #include "cli/daemon_state.hpp"
 #include "map_view.hpp"
 #include "maps.hpp"
@@ -61,6 +62,13 @@ struct StatsReport {
 struct VportStatsReport {
   VportEntry vport = {};
   std::vector<mstack_vport_stats> queues;
+  [[nodiscard]] Json json() const;
+  [[nodiscard]] std::string text() const;
+};
+
+struct DoctorReport {
+  std::vector<checks::Check> checks;
+  [[nodiscard]] bool good() const;  // nothing that is needed is missing
   [[nodiscard]] Json json() const;
   [[nodiscard]] std::string text() const;
 };

@@ -13,7 +13,7 @@
 namespace mstack::cli {
 namespace {
 
-Expected<std::string> ask(const Options& options, protocol::Type type, const char* done) {
+Expected<Output> ask(const Options& options, protocol::Type type, const char* done) {
   const std::string shown = printable(options.interface);
   protocol::Uplink request = {};
   request.header.type = type;
@@ -29,16 +29,16 @@ Expected<std::string> ask(const Options& options, protocol::Type type, const cha
   protocol::Reply reply = {};
   if (auto answered = client->call(request, reply); !answered) return std::unexpected(answered.error());
   const std::string text = printable(protocol::text_of(reply));
-  return fmt::format("{} {}{}{}\n", done, shown, text.empty() ? "" : ": ", text);
+  return Output{.text = fmt::format("{} {}{}{}\n", done, shown, text.empty() ? "" : ": ", text)};
 }
 
 }  // namespace
 
-Expected<std::string> attach(const Options& options) {
+Expected<Output> attach(const Options& options) {
   return ask(options, protocol::Type::attach_uplink, "attached to");
 }
 
-Expected<std::string> detach(const Options& options) {
+Expected<Output> detach(const Options& options) {
   return ask(options, protocol::Type::detach_uplink, "detached from");
 }
 

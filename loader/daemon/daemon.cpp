@@ -14,8 +14,6 @@
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
-#include "daemon/xsk.hpp"
-#include "net/sock_diag.hpp"
 #include "run_dir.hpp"
 
 namespace mstack::daemon {
@@ -78,6 +76,10 @@ Expected<void> Daemon::start() {
   if (!loop) return std::unexpected(loop.error());
   loop_.emplace(std::move(*loop));
 
+  needed_ = checks::needed_of_machine();
+  if (auto fit = checks::require(needed_.checks); !fit) return fit;
+  for (const checks::Check& check : needed_.checks)
+    if (check.state == checks::State::warning) log::warn("{}", check.text);
   if (auto done = open_kernel(); !done) return done;
   if (auto done = take_over(); !done) return done;
   for (const std::string& name : options_.uplinks)
@@ -116,26 +118,18 @@ Expected<void> Daemon::take_over() {
   store_.emplace(*datapath_);
   addresses_.emplace(*datapath_);
   uplinks_.emplace(*datapath_, *links_);
-  const auto maps_bound_rings = probe_bound_rings();
-  if (!maps_bound_rings) return std::unexpected(maps_bound_rings.error());
   vport_host_.emplace(VportHost{.datapath = *datapath_,
                                 .claims = *store_,
                                 .links = *links_,
                                 .sysfs = *sysfs_,
                                 .stack_links = *stack_links_,
-                                .maps_bound_rings = *maps_bound_rings});
+                                .maps_bound_rings = needed_.maps_bound_rings});
   vports_.emplace(*vport_host_, *datapath_, options_.quota);
 
   // Addresses before uplinks: the first packet to a wildcard claim may come at once.
   if (auto done = addresses_->take_over(); !done) return done;
   if (auto done = addresses_->sync(); !done) return done;
-  const auto bound_tcp_is_seen = net::sees_bound_tcp();
-  if (!bound_tcp_is_seen) return std::unexpected(bound_tcp_is_seen.error());
-  if (!*bound_tcp_is_seen)
-    log::warn(
-        "this kernel (before 6.8) does not show TCP sockets that are only bound: that a claim's tuple is not "
-        "shared with one from before mstackd's start is not checked");
-  claims_.emplace(*datapath_, *store_, *addresses_, *bound_tcp_is_seen);
+  claims_.emplace(*datapath_, *store_, *addresses_, needed_.sees_bound_tcp);
 
   const auto cgroup = Cgroup::open(options_.cgroup);
   if (!cgroup) return std::unexpected(cgroup.error());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "checks/machine.hpp"
 #include "daemon/cgroup.hpp"
 #include "daemon/claims.hpp"
 #include "daemon/datapath.hpp"
@@ -53,6 +54,7 @@ class Daemon {
   Options options_;
   // In the order in which they are needed; they go the other way round.
   Fd run_lock_;
+  checks::Needed needed_;
   std::optional<EventLoop> loop_;
   std::optional<PinDir> pins_;
   std::optional<net::Links> links_, stack_links_;

@@ -47,18 +47,25 @@ Expected<void> make_directory(const std::string& path) {
 
 }  // namespace
 
+Expected<PinPlace> look_at_pin_place(const std::string& path) {
+  if (path.starts_with(std::string(usual_mount) + "/") && !is_bpf_filesystem(usual_mount))
+    return PinPlace::to_be_mounted;
+  const std::string parent = std::filesystem::path(path).lexically_normal().parent_path();
+  if (is_bpf_filesystem(path) || is_bpf_filesystem(parent)) return PinPlace::ready;
+  return failure(EINVAL, "the pin directory " + path +
+                             " is not in a bpf filesystem: mount one (mount -t bpf bpf DIR), or give another "
+                             "--pin-dir");
+}
+
 Expected<PinDir> PinDir::open(const std::string& path) {
-  const bool in_usual_place = path.starts_with(std::string(usual_mount) + "/");
-  if (in_usual_place && !is_bpf_filesystem(usual_mount)) {
+  auto place = look_at_pin_place(path);
+  if (place && *place == PinPlace::to_be_mounted) {
     if (::mount("bpf", usual_mount, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
       return system_failure(errno, "cannot mount a bpf filesystem on /sys/fs/bpf");
     log::info("mounted a bpf filesystem on {}", usual_mount);
+    place = look_at_pin_place(path);
   }
-  const std::string parent = std::filesystem::path(path).lexically_normal().parent_path();
-  if (!is_bpf_filesystem(path) && !is_bpf_filesystem(parent))
-    return failure(EINVAL, "the pin directory " + path +
-                               " is not in a bpf filesystem: mount one (mount -t bpf bpf DIR), or give another "
-                               "--pin-dir");
+  if (!place) return std::unexpected(place.error());
   if (auto made = make_directory(path); !made) return std::unexpected(made.error());
   if (auto made = make_directory(path + "/links"); !made) return std::unexpected(made.error());
 

@@ -12,6 +12,11 @@
 
 namespace mstack::daemon {
 
+// Whether a directory can hold pins: it is, or its parent is, in a bpf filesystem; or it will be once mstackd has
+// mounted one at the usual place.
+enum class PinPlace : std::uint8_t { ready, to_be_mounted };
+Expected<PinPlace> look_at_pin_place(const std::string& path);
+
 class PinDir {
  public:
   // Makes it, and mounts a bpf filesystem on /sys/fs/bpf if it is to be there and none is. Locked until this goes: two

@@ -11,8 +11,6 @@
 #include <cerrno>
 
 #include "mapping.hpp"
-#include "net/link.hpp"
-#include "net/netns.hpp"
 
 #ifndef MFD_NOEXEC_SEAL  // 6.3
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -64,28 +62,6 @@ Expected<void> bind_xsk(int xsk, std::uint32_t ifindex) {
   if (::bind(xsk, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
     return system_failure(errno, "cannot bind an AF_XDP socket to a stack end");
   return {};
-}
-
-Expected<bool> probe_bound_rings() {
-  constexpr std::uint32_t entries = 64, frame_size = 2048, loopback = 1;
-  auto links = net::Links::open_anonymous();
-  if (!links) return std::unexpected(links.error());
-  if (auto up = links->set_up(loopback); !up) return std::unexpected(up.error());
-  const auto memory = create_packet_memory(std::uint64_t{entries} * frame_size);
-  if (!memory) return std::unexpected(memory.error());
-  const auto scope = net::NetnsScope::enter(links->netns());
-  if (!scope) return std::unexpected(scope.error());
-  const auto xsk = create_xsk({.memory = memory->get(),
-                               .offset = 0,
-                               .frames = entries,
-                               .frame_size = frame_size,
-                               .ring_size = entries,
-                               .account = {.uid = 0, .netns_cookie = 0, .limit = 0}});
-  if (!xsk) return std::unexpected(xsk.error());
-  if (auto bound = bind_xsk(xsk->get(), loopback); !bound) return std::unexpected(bound.error());
-  const auto ring = Mapping::shared(xsk->get(), sizeof(std::uint32_t), XDP_PGOFF_RX_RING, "a ring");
-  if (!ring && ring.error().code != EBUSY) return std::unexpected(ring.error());
-  return ring.has_value();
 }
 
 Expected<std::uint64_t> socket_cookie(int socket) {

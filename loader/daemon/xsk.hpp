@@ -26,10 +26,6 @@ Expected<Fd> create_xsk(const XskOptions& options);
 // To queue 0 of a stack end, which is up.
 Expected<void> bind_xsk(int xsk, std::uint32_t ifindex);
 
-// Whether the rings of a bound socket can be mapped: Linux 6.4. Tries it, on the loopback device of a namespace that it
-// makes.
-Expected<bool> probe_bound_rings();
-
 Expected<std::uint64_t> socket_cookie(int socket);
 // Whether a descriptor that came from a client is an AF_XDP socket. Asks nothing that could block.
 bool is_xsk(int descriptor);

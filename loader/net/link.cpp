@@ -128,6 +128,9 @@ Expected<Links> Links::open_anonymous() {
   if (!netns) return std::unexpected(netns.error());
   const auto scope = NetnsScope::enter(*netns);
   if (!scope) return std::unexpected(scope.error());
+  // What is made in it has nothing to say by itself. Without IPv6 there is no such entry.
+  if (auto quiet = write_sysctl("net/ipv6/conf/default/disable_ipv6", "1"); !quiet && quiet.error().code != ENOENT)
+    return std::unexpected(quiet.error());
   return open();
 }
 

@@ -152,6 +152,9 @@ TEST_P(Conflict, IsAllowedAfterAReleaseWithoutClosing) {
 }
 
 TEST_P(Conflict, WhatIsSharedAlreadyCannotBeClaimed) {
+  if (protocol() == IPPROTO_TCP &&
+      daemon().log().find("does not show TCP sockets that are only bound") != std::string::npos)
+    GTEST_SKIP() << "this kernel (before 6.8) does not show TCP sockets that are only bound";
   Stack stack(world());
   const Fd first = owner();
   auto second = other();

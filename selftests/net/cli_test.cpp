@@ -109,7 +109,8 @@ TEST_F(CommandLine, TextForPeople) {
     EXPECT_FALSE(result.out.empty()) << noun;
   }
   EXPECT_NE(mstack({"claims"}).out.find(host4), std::string::npos);
-  EXPECT_EQ(mstack({}).out, mstack({"status"}).out);
+  const auto without_packets = [](const std::string& text) { return text.substr(0, text.find("\npackets")); };
+  EXPECT_EQ(without_packets(mstack({}).out), without_packets(mstack({"status"}).out));
   EXPECT_EQ(mstack({"--help"}).exit, done);
   EXPECT_EQ(mstack({"--version"}).exit, done);
 }

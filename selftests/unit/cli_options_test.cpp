@@ -48,7 +48,7 @@ TEST_F(CliOptions, EveryVerbOfTheTable) {
     EXPECT_STREQ(verb.name, options->verb->name);
     EXPECT_EQ(verb.reads, parse({verb.name, "--json"}).has_value()) << verb.name;
   }
-  EXPECT_EQ(7u, cli::verbs().size());
+  EXPECT_EQ(8u, cli::verbs().size());
 }
 
 TEST_F(CliOptions, DirectoriesBeforeOrAfterTheCommandAndFromTheEnvironment) {

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "checks/machine.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <fstream>
+#include <optional>
+#include <utility>
+
+#include "checks/trials.hpp"
+
+namespace mstack::checks {
+namespace {
+
+constexpr unsigned oldest_major = 6, oldest_minor = 1;
+
+constexpr std::uint64_t bit(unsigned capability) {
+  return std::uint64_t{1} << capability;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+std::optional<std::uint64_t> effective_capabilities() {
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> data = {};
+  if (::syscall(SYS_capget, &header, data.data()) < 0) return std::nullopt;
+  return std::uint64_t{data[1].effective} << 32 | data[0].effective;
+}
+
+std::string release_of_kernel() {
+  utsname name = {};
+  return ::uname(&name) < 0 ? "" : name.release;
+}
+
+// The first line, or nothing.
+std::string read_line(const char* path) {
+  std::string line;
+  std::ifstream file(path);
+  std::getline(file, line);
+  return line;
+}
+
+Check btf_check() {
+  if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return good("btf", "the kernel describes its types");
+  return warning("btf",
+                 "the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF): MultiStack works without, but tools "
+                 "that trace it do not");
+}
+
+// Whether the hard limit, up to which mstackd lifts its own, is one.
+bool memory_is_limited() {
+  rlimit limit = {};
+  return ::getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_max != RLIM_INFINITY;
+}
+
+}  // namespace
+
+Check kernel_check(std::string_view release) {
+  const char *at = release.data(), *const end = at + release.size();
+  unsigned major = 0, minor = 0;
+  const auto dot = std::from_chars(at, end, major);
+  const bool parsed = dot.ec == std::errc() && dot.ptr != end && *dot.ptr == '.' &&
+                      std::from_chars(dot.ptr + 1, end, minor).ec == std::errc();
+  if (parsed && std::pair(major, minor) >= std::pair(oldest_major, oldest_minor))
+    return good("kernel", fmt::format("Linux {}", release));
+  return failed("kernel", {.code = EOPNOTSUPP, .what = fmt::format("Linux {}", release)},
+                "too old: MultiStack needs 6.1 or later");
+}
+
+Check capabilities_check(std::uint64_t effective) {
+  constexpr std::pair<unsigned, const char*> all[] = {
+      {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}};
+  std::vector<std::string> missing;
+  for (const auto& [capability, name] : all)
+    if ((effective & bit(capability)) == 0) missing.emplace_back(name);
+  if (missing.empty()) return good("capabilities", "what mstackd needs is permitted");
+  return failed("capabilities", {.code = EPERM, .what = "without " + join(missing)}, "run this as root");
+}
+
+Check accounting_check(std::uint64_t effective, bool memory_is_limited) {
+  if ((effective & bit(CAP_SETUID)) != 0 && (!memory_is_limited || (effective & bit(CAP_SYS_RESOURCE)) != 0))
+    return good("accounting", "packet memory is counted by user, in the kernel");
+  return warning("accounting",
+                 "the kernel does not count packet memory by user, who may keep more than --max-umem-mb: give mstackd "
+                 "CAP_SETUID, and CAP_SYS_RESOURCE or no limit of locked memory (ulimit -Hl unlimited)");
+}
+
+Check memlock_check(std::uint64_t effective, bool is_limited) {
+  if (!is_limited) return good("memlock", "no limit of locked memory");
+  if ((effective & (bit(CAP_SYS_RESOURCE) | bit(CAP_IPC_LOCK))) != 0)
+    return good("memlock", "locked memory is limited, but not for this user");
+  return warning("memlock",
+                 "the limit of locked memory holds for all packet memory together: ulimit -Hl unlimited, or "
+                 "LimitMEMLOCK=infinity in the service");
+}
+
+Check jit_check(std::string_view enabled, std::string_view harden) {
+  if (enabled.empty()) return good("jit", "BPF programs are compiled, or this namespace is not shown whether they are");
+  if (enabled == "0")
+    return warning("jit", "BPF programs are interpreted, many times slower: sysctl -w net.core.bpf_jit_enable=1");
+  if (harden == "2")
+    return warning("jit",
+                   "BPF programs of root are hardened too, which makes them slower: sysctl -w "
+                   "net.core.bpf_jit_harden=1");
+  return good("jit", "BPF programs are compiled");
+}
+
+Check reverse_path_check(std::string_view all) {
+  if (all != "1") return good("sysctls", "nothing in the way of packets");
+  return warning("sysctls",
+                 "net.ipv4.conf.all.rp_filter=1 drops what stacks send to this host's own addresses: sysctl -w "
+                 "net.ipv4.conf.all.rp_filter=2");
+}
+
+Needed needed_of_machine() {
+  Needed needed;
+  needed.checks.push_back(kernel_check(release_of_kernel()));
+  const auto effective = effective_capabilities();
+  needed.checks.push_back(capabilities_check(effective.value_or(0)));
+  try_kernel(needed);
+  return needed;
+}
+
+std::vector<Check> advice_for_machine() {
+  const std::uint64_t effective = effective_capabilities().value_or(0);
+  const bool limited = memory_is_limited();
+  return {accounting_check(effective, limited), memlock_check(effective, limited),
+          jit_check(read_line("/proc/sys/net/core/bpf_jit_enable"), read_line("/proc/sys/net/core/bpf_jit_harden")),
+          btf_check(), reverse_path_check(read_line("/proc/sys/net/ipv4/conf/all/rp_filter"))};
+}
+
+}  // namespace mstack::checks

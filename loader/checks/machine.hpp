@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The kernel, and what this process may do with it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checks/check.hpp"
+
+namespace mstack::checks {
+
+// What is needed. Each feature is tried rather than guessed from the kernel's version: programs, devices and sockets
+// are made in a network namespace that goes when this returns.
+struct Needed {
+  std::vector<Check> checks;
+  bool maps_bound_rings = false;  // whether the rings of an AF_XDP socket can be mapped once it is bound: Linux 6.4
+  bool sees_bound_tcp = false;    // whether sock_diag shows TCP sockets that are only bound: Linux 6.8
+};
+Needed needed_of_machine();
+
+// What makes it faster, or safer, or easier to look at. None of them fails.
+std::vector<Check> advice_for_machine();
+
+// Pure.
+Check kernel_check(std::string_view release);  // uname -r
+Check capabilities_check(std::uint64_t effective);
+Check accounting_check(std::uint64_t effective, bool memory_is_limited);
+Check memlock_check(std::uint64_t effective, bool is_limited);
+Check jit_check(std::string_view enabled, std::string_view harden);  // the sysctls; empty: they cannot be read
+Check reverse_path_check(std::string_view all);
+
+}  // namespace mstack::checks

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "checks/trials.hpp"
+
+#include <bpf/bpf.h>
+#include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/bpf_link.hpp"
+#include "fd.hpp"
+#include "mapping.hpp"
+#include "net/link.hpp"
+#include "net/netns.hpp"
+#include "net/sock_diag.hpp"
+#include "net/tc.hpp"
+
+namespace mstack::checks {
+namespace {
+
+constexpr const char* as_root = "run this as root, outside of containers that take rights away";
+
+// A program that returns a number, and is called mstack_trial.
+Expected<Fd> load_program(bpf_prog_type type, int verdict) {
+  const bpf_insn instructions[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = verdict},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  Fd program(::bpf_prog_load(type, "mstack_trial", "GPL", instructions, std::size(instructions), nullptr));
+  if (!program) return system_failure(errno, "cannot load a BPF program");
+  return program;
+}
+
+// In the calling thread's network namespace, which is a new one: binds a socket to its loopback device, and maps a ring
+// of it after that. False: the kernel refuses the latter.
+Expected<bool> try_af_xdp(net::Links& links) {
+  constexpr std::uint32_t loopback = 1, frame_size = 2048;
+  constexpr int entries = 64;
+  if (auto up = links.set_up(loopback); !up) return std::unexpected(up.error());
+  const Fd xsk(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!xsk) return system_failure(errno, "cannot make an AF_XDP socket");
+  const Fd memory(::memfd_create("mstack-trial", MFD_CLOEXEC));
+  constexpr std::size_t size = std::size_t{entries} * frame_size;
+  if (!memory || ::ftruncate(memory.get(), size) < 0) return system_failure(errno, "cannot make packet memory");
+  const auto view = Mapping::shared(memory.get(), size, 0, "packet memory");
+  if (!view) return std::unexpected(view.error());
+  xdp_umem_reg umem = {};
+  umem.addr = reinterpret_cast<std::uintptr_t>(view->data());
+  umem.len = size;
+  umem.chunk_size = frame_size;
+  if (::setsockopt(xsk.get(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) < 0)
+    return system_failure(errno, "cannot register packet memory");
+  for (const int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING, XDP_TX_RING})
+    if (::setsockopt(xsk.get(), SOL_XDP, ring, &entries, sizeof(entries)) < 0)
+      return system_failure(errno, "cannot make an AF_XDP ring");
+  sockaddr_xdp address = {};
+  address.sxdp_family = AF_XDP;
+  address.sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
+  address.sxdp_ifindex = loopback;
+  if (::bind(xsk.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
+    return system_failure(errno, "cannot bind an AF_XDP socket");
+  const auto ring = Mapping::shared(xsk.get(), sizeof(std::uint32_t), XDP_PGOFF_RX_RING, "an AF_XDP ring");
+  if (!ring && ring.error().code != EBUSY) return std::unexpected(ring.error());
+  return ring.has_value();
+}
+
+Check af_xdp_check(net::Links& links, bool& maps_bound_rings) {
+  const auto tried = try_af_xdp(links);
+  if (!tried) {
+    const int code = tried.error().code;
+    return failed("af_xdp", tried.error(),
+                  code == EAFNOSUPPORT ? "the kernel has none (CONFIG_XDP_SOCKETS)"
+                  : code == ENOBUFS    ? "raise the limit of locked memory (`ulimit -l unlimited`)"
+                                       : as_root);
+  }
+  maps_bound_rings = *tried;
+  return good("af_xdp", *tried
+                            ? "AF_XDP sockets"
+                            : "AF_XDP sockets, bound late: before 6.4 each vport has a network namespace of its own");
+}
+
+Expected<net::OwnedLink> make_veth(net::Links& links) {
+  return net::create_veth(links, links,
+                          {.stack_ifindex = 1000,  // not what the other end is given
+                           .stack_name = "trial0",
+                           .host_name = "trial1",
+                           .stack_mac = {2, 0, 0, 0, 0, 1},
+                           .host_mac = {2, 0, 0, 0, 0, 2},
+                           .mtu = 1500,
+                           .host_group = 0});
+}
+
+Check veth_check(const Expected<net::OwnedLink>& veth, const Expected<Fd>& program) {
+  constexpr const char* advice = "load the module (modprobe veth), or use a kernel with CONFIG_VETH";
+  if (!veth) return failed("veth", veth.error(), advice);
+  if (!program) return failed("veth", program.error(), as_root);
+  const auto link = daemon::create_link(program->get(), static_cast<int>(veth->ifindex()), BPF_XDP, XDP_FLAGS_DRV_MODE);
+  if (!link) return failed("veth", link.error(), as_root);
+  return good("veth", "veth devices with XDP");
+}
+
+Check tc_check(const Expected<net::OwnedLink>& veth) {
+  if (!veth) return failed("tc", veth.error(), "it is tried on a veth");
+  const auto program = load_program(BPF_PROG_TYPE_SCHED_CLS, TC_ACT_OK);
+  if (!program) return failed("tc", program.error(), as_root);
+  if (const auto attached = net::attach_tc_ingress(veth->ifindex(), program->get()); !attached)
+    return failed("tc", attached.error(),
+                  "load the modules (modprobe sch_ingress cls_bpf), or use a kernel with CONFIG_NET_SCH_INGRESS and "
+                  "CONFIG_NET_CLS_BPF");
+  return good("tc", "BPF programs in TC");
+}
+
+Check sock_diag_check(bool& sees_bound_tcp) {
+  constexpr const char* advice = "load the modules (modprobe tcp_diag udp_diag)";
+  const auto tcp = net::sees_bound_tcp();
+  if (!tcp) return failed("sock_diag", tcp.error(), advice);
+  constexpr std::uint16_t port = 1;
+  if (const auto udp = net::holders(IPPROTO_UDP, std::span(&port, 1)); !udp)
+    return failed("sock_diag", udp.error(), advice);
+  sees_bound_tcp = *tcp;
+  if (*tcp) return good("sock_diag", "shows who holds a port");
+  return warning("sock_diag",
+                 "this kernel (before 6.8) does not show TCP sockets that are only bound: that a claim's tuple is not "
+                 "shared with one from before mstackd's start is not checked");
+}
+
+Check bpf_check(const Expected<Fd>& program) {
+  if (program) return good("bpf", "BPF programs can be loaded");
+  const int code = program.error().code;
+  return failed("bpf", program.error(), code == ENOSYS ? "the kernel has no BPF (CONFIG_BPF_SYSCALL)" : as_root);
+}
+
+}  // namespace
+
+void try_kernel(Needed& needed) {
+  const auto program = load_program(BPF_PROG_TYPE_XDP, XDP_PASS);
+  needed.checks.push_back(bpf_check(program));
+  needed.checks.push_back(sock_diag_check(needed.sees_bound_tcp));
+  auto links = net::Links::open_anonymous();
+  if (!links) {
+    needed.checks.push_back(failed("namespaces", links.error(), as_root));
+    return;
+  }
+  needed.checks.push_back(good("namespaces", "network namespaces can be made"));
+  const auto scope = net::NetnsScope::enter(links->netns());
+  if (!scope) {
+    needed.checks.push_back(failed("namespaces", scope.error(), as_root));
+    return;
+  }
+  needed.checks.push_back(af_xdp_check(*links, needed.maps_bound_rings));
+  const auto veth = make_veth(*links);
+  needed.checks.push_back(veth_check(veth, program));
+  needed.checks.push_back(tc_check(veth));
+}
+
+}  // namespace mstack::checks

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// `mstack doctor`, where one thing after another is taken away; and mstackd, which refuses with the same words.
+#include <gtest/gtest.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "support/fixture.hpp"
+
+namespace mstack::test {
+namespace {
+
+using Json = nlohmann::json;
+using Loss = std::function<void()>;
+
+constexpr Exit done{.code = 0, .signal = 0}, failed{.code = 1, .signal = 0};
+
+Loss without(std::vector<unsigned> capabilities) {
+  return [capabilities = std::move(capabilities)] {
+    __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, 2> data = {};
+    check(static_cast<int>(::syscall(SYS_capget, &header, data.data())), "capget");
+    for (const unsigned capability : capabilities) {
+      // From the bounding set too, or exec() by root gives it back.
+      check(::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "drop a capability");
+      const std::uint32_t rest = ~(std::uint32_t{1} << (capability % 32));
+      auto& half = data.at(capability / 32);
+      half.effective &= rest;
+      half.permitted &= rest;
+      half.inheritable &= rest;
+    }
+    check(static_cast<int>(::syscall(SYS_capset, &header, data.data())), "capset");
+  };
+}
+
+class Doctor : public NetTest {
+ protected:
+  void SetUp() override {
+    NetTest::SetUp();
+    (void)world().command({"--version"});  // leaves its copy there
+    mstack_ = world().directory() + "/mstack";
+    mstackd_ = std::filesystem::read_symlink("/proc/" + std::to_string(daemon().pid()) + "/exe");
+  }
+
+  // A program of ours in the host namespace, after the loss.
+  Completed run_with(const Loss& loss, std::vector<std::string> command) const {
+    Process process = Process::function(
+        [&](Channel&) {
+          loss();
+          std::vector<char*> arguments;
+          for (std::string& word : command) arguments.push_back(word.data());
+          arguments.push_back(nullptr);
+          ::execv(arguments[0], arguments.data());
+          return 98;
+        },
+        {.who = {.netns = &world().host()}, .environment = {}, .keep = {}});
+    const auto exit = process.wait();
+    return {.exit = exit.value_or(Exit{}), .out = process.out(), .err = process.err()};
+  }
+
+  struct Report {
+    Exit exit;
+    std::map<std::string, std::pair<std::string, std::string>> lines;  // name > state and text
+    [[nodiscard]] std::string state(const std::string& name) const {
+      const auto found = lines.find(name);
+      return found == lines.end() ? "not there" : found->second.first;
+    }
+    [[nodiscard]] std::string text(const std::string& name) const {
+      const auto found = lines.find(name);
+      return found == lines.end() ? "" : found->second.second;
+    }
+  };
+  Report examine(const Loss& loss, const std::vector<std::string>& arguments = {}) const {
+    std::vector<std::string> command{mstack_, "--pin-dir", world().pin_dir(), "doctor", "--json"};
+    if (std::ranges::find(arguments, "--cgroup") == arguments.end())
+      command.insert(command.end(), {"--cgroup", world().cgroup()});
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    const Completed result = run_with(loss, command);
+    EXPECT_EQ(result.err, "");
+    Report report = {.exit = result.exit, .lines = {}};
+    const Json json = Json::parse(result.out);
+    EXPECT_EQ(json["good"], result.exit == done) << result.out;
+    for (const Json& line : json["checks"]) report.lines[line["name"]] = {line["state"], line["text"]};
+    return report;
+  }
+  // mstackd after the same loss refuses to start, saying what the doctor says of `name`.
+  void expect_mstackd_says_so(const Loss& loss, const Report& report, const std::string& name) const {
+    const std::string other = world().directory() + "/other";
+    const Completed result =
+        run_with(loss, {mstackd_, "--run-dir", other, "--pin-dir", world().directory() + "/bpf/other", "--cgroup",
+                        world().cgroup(), "--uplink", uplink});
+    EXPECT_EQ(result.exit, failed);
+    EXPECT_NE(result.err.find(name + ": " + report.text(name)), std::string::npos)
+        << result.err << "does not say: " << report.text(name);
+  }
+
+  std::string mstack_, mstackd_;
+  const Loss nothing = [] {};
+};
+
+TEST_F(Doctor, AllIsWellHere) {
+  const Report report = examine(nothing, {uplink});
+  EXPECT_EQ(report.exit, done);
+  for (const char* name : {"kernel", "capabilities", "bpf", "sock_diag", "namespaces", "af_xdp", "veth", "tc", "cgroup",
+                           "bpffs", "accounting", "memlock", "jit", "btf", "sysctls", "interface up0"}) {
+    EXPECT_NE(report.state(name), "failed") << name << ": " << report.text(name);
+    EXPECT_NE(report.text(name), "") << name;
+  }
+  EXPECT_NE(report.text("interface up0").find("MultiStack is attached"), std::string::npos);
+}
+
+TEST_F(Doctor, PeopleGetALineForEach) {
+  const Completed result = world().command({"doctor", "--cgroup", world().cgroup(), "no-such-interface", uplink});
+  EXPECT_EQ(result.exit, failed);
+  EXPECT_EQ(result.err, "");
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 17) << result.out;
+  EXPECT_NE(result.out.find("failed   interface no-such-interface  there is no such interface"), std::string::npos)
+      << result.out;
+}
+
+TEST_F(Doctor, AnOldKernel) {
+  const Loss loss = [] { check(::personality(UNAME26), "personality"); };
+  const Report report = examine(loss);
+  EXPECT_EQ(report.exit, failed);
+  EXPECT_EQ(report.state("kernel"), "failed");
+  expect_mstackd_says_so(loss, report, "kernel");
+}
+
+TEST_F(Doctor, MissingCapabilities) {
+  struct Case {
+    std::vector<unsigned> capabilities;
+    std::vector<std::string> fail;
+  };
+  const Case cases[] = {
+      {{CAP_NET_RAW}, {"capabilities", "af_xdp"}},
+      {{CAP_NET_ADMIN}, {"capabilities", "veth", "tc"}},
+      {{CAP_SYS_ADMIN, CAP_BPF}, {"capabilities", "bpf", "namespaces"}},
+  };
+  for (const Case& missing : cases) {
+    const Loss loss = without(missing.capabilities);
+    const Report report = examine(loss);
+    EXPECT_EQ(report.exit, failed);
+    for (const std::string& name : missing.fail) EXPECT_EQ(report.state(name), "failed") << name;
+    expect_mstackd_says_so(loss, report, "capabilities");
+  }
+}
+
+TEST_F(Doctor, AnyUserMayAsk) {
+  const Loss loss = [] { assume({.netns = nullptr, .uid = alice}); };
+  const Report report = examine(loss);
+  EXPECT_EQ(report.exit, failed);
+  EXPECT_EQ(report.state("capabilities"), "failed");
+  EXPECT_EQ(report.state("kernel"), "ok");
+}
+
+TEST_F(Doctor, WhatIsLessIsAWarningAndNoMore) {
+  EXPECT_EQ(examine(without({CAP_SETUID})).state("accounting"), "warning");
+  const Report limited = examine([] {
+    const rlimit some = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    check(::setrlimit(RLIMIT_MEMLOCK, &some), "setrlimit");
+    without({CAP_SYS_RESOURCE, CAP_IPC_LOCK})();
+  });
+  EXPECT_EQ(limited.state("memlock"), "warning");
+  EXPECT_EQ(limited.exit, done);
+  World::in(world().host(), "sysctl -qw net.ipv4.conf.all.rp_filter=1");
+  const Report strict = examine(nothing);
+  EXPECT_EQ(strict.state("sysctls"), "warning");
+  EXPECT_EQ(strict.exit, done);
+}
+
+TEST_F(Doctor, PlacesThatAreNone) {
+  EXPECT_EQ(examine(nothing, {"--cgroup", world().directory()}).state("cgroup"), "failed");
+  EXPECT_EQ(examine(nothing, {"--cgroup", "/no/such/directory"}).state("cgroup"), "failed");
+  const Completed elsewhere = world().command({"doctor", "--cgroup", world().cgroup(), "--pin-dir", "/tmp"});
+  EXPECT_EQ(elsewhere.exit, failed);
+  EXPECT_NE(elsewhere.out.find("is not in a bpf filesystem"), std::string::npos) << elsewhere.out;
+}
+
+TEST_F(Doctor, InterfacesThatCannotBeUplinks) {
+  World::in(world().host(), "ip link add other0 type veth peer name other1");
+  const Fd foreign = xdp_program("foreigner", XDP_PASS);
+  attach_xdp(world().host(), "other0", foreign);
+  const Report report = examine(nothing, {"lo", "none0", "other0", "other1"});
+  EXPECT_EQ(report.exit, failed);
+  EXPECT_EQ(report.state("interface lo"), "failed");
+  EXPECT_EQ(report.state("interface none0"), "failed");
+  EXPECT_EQ(report.state("interface other0"), "failed");
+  EXPECT_NE(report.text("interface other0").find("foreigner"), std::string::npos);
+  EXPECT_EQ(report.state("interface other1"), "ok");
+  EXPECT_NE(report.text("interface other1").find("it is down"), std::string::npos);
+  World::in(world().host(), "ip link del other0");
+}
+
+}  // namespace
+}  // namespace mstack::test
