@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "support/netns.hpp"
+
 namespace mstack::test {
 
 class Sandbox {
@@ -20,11 +22,13 @@ class Sandbox {
   const std::string& directory() const { return directory_; }  // mode 0755, on a tmpfs; mounts below it are private
   const std::string& cgroup() const { return cgroup_; }        // where the test itself is between two worlds
   void enter_cgroup(const std::string& path) const;
+  const Namespace& machine() const { return machine_; }  // the network namespace we came from
 
  private:
   std::string directory_;
   std::string cgroup_;
   std::string home_cgroup_;  // where we came from
+  Namespace machine_ = Namespace::current();
   int janitor_pipe_ = -1;
   int janitor_pid_ = -1;
 };

@@ -62,6 +62,18 @@ void quiet(const Namespace& netns) {
   });
 }
 
+// Empty if it works; else why not.
+std::string try_native_xdp(const Namespace& netns, const std::string& interface) {
+  const Fd program = xdp_program("native", XDP_PASS);
+  return netns.run([&]() -> std::string {
+    const int index = static_cast<int>(::if_nametoindex(interface.c_str()));
+    if (const int error = ::bpf_xdp_attach(index, program.get(), XDP_FLAGS_DRV_MODE, nullptr); error != 0)
+      return std::generic_category().message(-error);
+    check(::bpf_xdp_detach(index, XDP_FLAGS_DRV_MODE, nullptr), "detach XDP program");
+    return {};
+  });
+}
+
 std::string join_lines(const std::string& text) {
   std::string out = text;
   for (auto& c : out) {
@@ -92,6 +104,7 @@ World::World(const WorldOptions& options) {
 }
 
 World::~World() {
+  if (nics_) nics_->move_back(host_, uplink, wire_, wire_end);
   Sandbox::get().enter_cgroup(outside_);
   ::umount2((directory_ + "/bpf").c_str(), MNT_DETACH);
   ::rmdir(cgroup_.c_str());
@@ -101,8 +114,16 @@ void World::connect_ends(const WorldOptions& options) {
   const std::string queues =
       " numtxqueues " + std::to_string(options.queues) + " numrxqueues " + std::to_string(options.queues);
   const std::string mtu = " mtu " + std::to_string(options.mtu);
-  in(host_, "ip link add " + uplink + mtu + queues + " type veth peer name " + wire_end + mtu + queues + " netns " +
-                wire_.path());
+  nics_ = NicPair::borrow();
+  if (nics_) {
+    nics_->move_to(host_, uplink, wire_, wire_end);
+    in(host_, "ip link set " + uplink + mtu);
+    // A NIC looks at addresses; a test wants to see all that is on the wire.
+    in(wire_, "ip link set " + wire_end + mtu + " promisc on");
+  } else {
+    in(host_, "ip link add " + uplink + mtu + queues + " type veth peer name " + wire_end + mtu + queues + " netns " +
+                  wire_.path());
+  }
   // A veth peer hands XDP frames with unfinished checksums unless the offload is off.
   in(host_, "ethtool -K " + uplink + " tx off gro on");
   in(wire_, "ethtool -K " + wire_end + " tx off gro on");
@@ -117,6 +138,10 @@ void World::connect_ends(const WorldOptions& options) {
   }
   in(host_, "ip link set " + uplink + " up");
   in(wire_, "ip link set " + wire_end + " up");
+  if (nics_) {
+    no_native_xdp_ = try_native_xdp(host_, uplink);
+    wait_for_carrier();
+  }
   in(host_, "ip route add default via " + wire4);
   in(host_, "ip -6 route add default via " + wire6);
   host_mac_ = mac_of(host_, uplink);
@@ -145,6 +170,14 @@ void World::send_by_second(Segment segment, const Namespace& where) const {
   segment.destination_mac = mac_of(where, second_uplink);
   segment.source_mac = mac_of(wire_, second_wire_end);
   Injector(wire_, second_wire_end).send(build(segment));
+}
+
+// NICs agree on a speed first.
+void World::wait_for_carrier() const {
+  for (const auto& [netns, name] : {std::pair{&host_, uplink}, std::pair{&wire_, wire_end}}) {
+    if (!eventually([&] { return in(*netns, "ip -o link show " + name).find("LOWER_UP") != std::string::npos; }))
+      throw std::runtime_error(name + " finds nobody at the other end of its wire");
+  }
 }
 
 void World::add_far() const {

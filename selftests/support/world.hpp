@@ -5,7 +5,8 @@
 //        192.0.2.10 2001:db8::10         near0  198.51.100.1 2001:db8:1::1  ==  far0 198.51.100.2 2001:db8:1::2
 //   up1  203.0.113.1 2001:db8:3::1  ===  wire1  203.0.113.2 2001:db8:3::2       (optional: a second uplink)
 //
-// mstackd and its clients are in `host`, whose up0 is the uplink. The host's default route leads to 192.0.2.2.
+// mstackd and its clients are in `host`, whose up0 is the uplink. The host's default route leads to 192.0.2.2. up0 and
+// wire0 are a veth pair, unless MSTACK_TEST_UPLINK gives NICs to use: see nic_pair.hpp.
 #pragma once
 
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "support/capture.hpp"
 #include "support/frame.hpp"
 #include "support/netns.hpp"
+#include "support/nic_pair.hpp"
 #include "support/pins.hpp"
 #include "support/process.hpp"
 #include "support/sockets.hpp"
@@ -41,7 +43,7 @@ struct WorldOptions {
   // there is either GRO or an XDP program: `drop` is for measuring, since nothing then goes up the wire's stack.
   enum class WireEnd { gro, pass, drop } wire = WireEnd::gro;
   int mtu = 1500;
-  int queues = 1;  // of the veth, each direction
+  int queues = 1;  // of the veth, each direction; NICs have what they have
 };
 
 struct DaemonOptions {
@@ -94,6 +96,8 @@ class World {
   bool has_second() const { return second_; }
   // up1 and wire1, anew, with their addresses, up. `extra` is for the device up1: "index 77", ...
   void make_second(const std::string& extra = {}) const;
+  // Why the uplink's driver runs no XDP programs; empty if it does, as a veth's.
+  const std::string& no_native_xdp() const { return no_native_xdp_; }
 
   const std::string& directory() const { return directory_; }
   std::string run_dir() const { return directory_ + "/run"; }
@@ -126,6 +130,7 @@ class World {
 
  private:
   void connect_ends(const WorldOptions& options);
+  void wait_for_carrier() const;
   void add_far() const;
 
   std::string directory_, cgroup_, outside_;
@@ -135,6 +140,8 @@ class World {
   Namespace far_ = Namespace::create();
   Mac host_mac_{}, wire_mac_{};
   unsigned uplink_index_ = 0;
+  std::optional<NicPair> nics_;
+  std::string no_native_xdp_;
   Fd wire_xdp_;
   std::unique_ptr<Injector> injector_;
 };

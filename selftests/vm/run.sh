@@ -102,8 +102,8 @@ job() {
     arguments+=(-R "$quick_filter")
   fi
   # A deadline only says when to give up.
-  echo 'export MSTACK_TEST_PATIENCE=240'
-  [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="eth0:eth1 eth2:eth3"'
+  echo "export MSTACK_TEST_PATIENCE=${MSTACK_TEST_PATIENCE:-240}"
+  [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="nic0:nic1 nic2:nic3"'
   if ((shell)); then
     echo "cd $build; exec setsid cttyhack /bin/sh"
   else
