@@ -6,7 +6,7 @@ set -euo pipefail
 usage() {
   cat <<'END'
 usage: sudo ./selftests/run.sh [option]...
-  --label L            only the tests of this label: unit, bpf, differential, net, stress (repeatable; all of them unless given)
+  --label L            only the tests of this label: unit, bpf, differential, net, stress, vm (repeatable; all of them unless given)
   --filter REGEX       only the tests whose name matches, such as 'net\.Steering'
   --build-type TYPE    a preset of CMakePresets.json: release (the default), debug, asan, tsan
   --frames N           of the differential test: how many frames the programs and the reference model read (two million)
@@ -58,6 +58,11 @@ if ((lint)); then
 fi
 
 ((!demo)) || examples/demo.sh --build "$build"
+
+# Before the tests, since a download is none; and so that it is seen which kernels they run on.
+if ((!${#labels[@]})) || [[ " ${labels[*]} " == *" vm "* ]]; then
+  selftests/vm/run.sh --fetch --build "$build" || true
+fi
 
 arguments=(--preset "$preset" -j "$jobs" --output-on-failure --no-tests=error)
 if ((${#labels[@]})); then

@@ -42,7 +42,8 @@ make_initramfs() {
   release=$(ls "$kernel/lib/modules")
   root=$file.root
   rm -rf "$root"
-  mkdir -p -m 755 "$root"/{bin,usr/bin,etc,dev,proc,sys,run,tmp,root}
+  mkdir -p "$root"/{bin,usr/bin,etc,dev,proc,sys,run,tmp,root}
+  chmod 755 "$root"  # other users are there too
   ln -s bin "$root/sbin"
   cp "$(command -v busybox)" "$root/bin/busybox"
   install -m 755 "$here/init" "$root/init"
@@ -56,12 +57,14 @@ make_initramfs() {
   cmake=$(cmake --system-information 2>/dev/null | sed -n 's/^CMAKE_ROOT "\(.*\)"$/\1/p')
   mkdir -p "$root/$cmake/Modules"
   cp "$cmake/Modules/CMake.cmake" "$root/$cmake/Modules/" 2>/dev/null || true
-  for binary in "$build"/selftests/{bpf,net}_tests "$build"/loader/{mstackd,mstack} \
-    "$build"/examples/{udp_echo,pkt_gen,claim_denied}; do
+  find "$build"/selftests/{bpf,net}_tests "$build"/loader "$build"/examples "$build"/libmstack -maxdepth 1 -type f \
+    -executable | while read -r binary; do
     mkdir -p "$root/${binary%/*}"
     objcopy --strip-debug "$binary" "$root/$binary"
     copy_libraries "$root" "$binary"
   done
+  cp -P --parents "$build"/libmstack/*.so* "$root" 2>/dev/null || true  # its other names
+  [[ ! -d $build/debian/nginx ]] || cp -r --parents "$build/debian/nginx" "$root"
   (cd "$build" && find . \( -name CTestTestfile.cmake -o -name '*_include.cmake' -o -name '*_tests.cmake' \) \
     -exec cp --parents {} "$root/$build" \;)
   # A limit is there to end what hangs; here everything takes ten times as long.

@@ -34,13 +34,22 @@ own_apt() {
 kernel_packages() {
   local version=${1//./\\.} flavour=$2
   shift 2
-  "$@" apt-cache search --names-only "^linux-image-$version[.+~0-9a-z-]*-$flavour\$" |
-    awk '{print $1}' | grep -E "^linux-image-$version\.[+.~0-9a-z]+(-[0-9]+)?-$flavour\$" | sort -rV
+  "$@" apt-cache search --names-only "^linux-image-${version}[.+~0-9a-z-]*-$flavour\$" |
+    awk '{print $1}' | grep -E "^linux-image-${version}\.[+.~0-9a-z]+(-[0-9]+)?-$flavour\$" | sort -rV
 }
 
 # fetch_kernel VERSION FLAVOUR DIR: prints the directory with boot/ and lib/modules/ of the newest such kernel, below
 # DIR; or one line on stderr that says why there is none. FLAVOUR is cloud-amd64 or amd64.
 fetch_kernel() {
+  mkdir -p "$3"
+  # One at a time, so that several runs can share what they fetch.
+  (
+    flock 9
+    unpack_kernel "$@"
+  ) 9>"$3/lock"
+}
+
+unpack_kernel() {
   local version=$1 flavour=$2 directory=$3 source package unpacked
   for source in own_apt "debian_apt $directory/apt"; do
     # shellcheck disable=SC2086  # a command and its first argument

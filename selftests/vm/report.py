@@ -14,8 +14,7 @@ import xml.etree.ElementTree
 BEGIN, END = "<!-- kernels: made by selftests/vm/run.sh --readme -->", "<!-- kernels: end -->"
 HOW = {
     "veth": "veth, native and generic",
-    "virtio": "virtio-net, native",
-    "virtio-generic": "virtio-net without XDP, generic",
+    "virtio": "virtio-net, native and generic",
     "e1000e": "e1000e, generic",
 }
 
