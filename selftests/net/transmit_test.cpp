@@ -336,6 +336,7 @@ TEST_P(Transmit, AFrameLargerThanTheMtuIsDropped) {
   Stack stack(world(), alice, {.frames = 64, .frame_size = 4096});
   const Claim claim = stack.claim(IPPROTO_UDP, service());
   World::in(world().host(), "ip link set up0 mtu 1400");
+  world().wait_for_carrier();
   const auto capture = world().capture();
   const std::string large(1450, 'x');
   stack.send(World::udp(service(), remote(), large));

@@ -96,6 +96,8 @@ class World {
   bool has_second() const { return second_; }
   // up1 and wire1, anew, with their addresses, up. `extra` is for the device up1: "index 77", ...
   void make_second(const std::string& extra = {}) const;
+  // For what makes a NIC start anew. Returns at once on a veth.
+  void wait_for_carrier() const;
   // Why the uplink's driver runs no XDP programs; empty if it does, as a veth's.
   const std::string& no_native_xdp() const { return no_native_xdp_; }
 
@@ -130,7 +132,6 @@ class World {
 
  private:
   void connect_ends(const WorldOptions& options);
-  void wait_for_carrier() const;
   void add_far() const;
 
   std::string directory_, cgroup_, outside_;

@@ -49,7 +49,7 @@ make_initramfs() {
   install -m 755 "$here/init" "$root/init"
   install -m 755 "$job" "$root/job"
   cp /etc/passwd /etc/group "$root/etc/"
-  cp --parents /etc/iproute2/* "$root" 2>/dev/null || true
+  cp -r --parents /etc/iproute2 /etc/protocols "$root" 2>/dev/null || true
   copy_modules "$root" "$kernel" "$release"
   for tool in "${guest_tools[@]}"; do cp -L "$(command -v "$tool")" "$root/usr/bin/"; done
   copy_libraries "$root" "${guest_tools[@]/#/"$root/usr/bin/"}"
@@ -65,7 +65,7 @@ make_initramfs() {
   done
   cp -P --parents "$build"/libmstack/*.so* "$root" 2>/dev/null || true  # its other names
   [[ ! -d $build/debian/nginx ]] || cp -r --parents "$build/debian/nginx" "$root"
-  (cd "$build" && find . \( -name CTestTestfile.cmake -o -name '*_include.cmake' -o -name '*_tests.cmake' \) \
+  (cd "$build" && find . -path ./vm -prune -o \( -name CTestTestfile.cmake -o -name '*_include.cmake' -o -name '*_tests.cmake' \) \
     -exec cp --parents {} "$root/$build" \;)
   # A limit is there to end what hangs; here everything takes ten times as long.
   sed -i -E 's/(TIMEOUT )([0-9]+)/\1\20/' "$root/$build"/selftests/*_tests.cmake
