@@ -118,11 +118,14 @@ ip netns add "$wire"
 ip -n "$host" link add eth0 type veth peer name eth0 netns "$wire"
 ip -n "$host" addr add 192.0.2.1/24 dev eth0
 ip -n "$wire" addr add 192.0.2.2/24 dev eth0
+# A veth hands XDP packets with unfinished checksums otherwise, and takes redirected frames only with NAPI: before it is up,
+# or it does not say that it does.
+for namespace in "$host" "$wire"; do
+  nsenter --net="/run/netns/$namespace" -- ethtool -K eth0 tx off gro on >/dev/null
+done
 for namespace in "$host" "$wire"; do
   ip -n "$namespace" link set lo up
   ip -n "$namespace" link set eth0 up
-  # A veth hands XDP packets with unfinished checksums otherwise, and takes redirected frames only with NAPI.
-  nsenter --net="/run/netns/$namespace" -- ethtool -K eth0 tx off gro on >/dev/null
 done
 ok "the wire reaches the host: $("${on_wire[@]}" ping -c1 -W2 192.0.2.1 | grep -o 'time=.*')"
 
