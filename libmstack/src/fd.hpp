@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -24,6 +25,8 @@ class Fd {
   [[nodiscard]] int get() const { return fd_; }
   [[nodiscard]] explicit operator bool() const { return fd_ >= 0; }
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+  // Another descriptor of the same thing; none, and errno, if there may be no more.
+  [[nodiscard]] Fd duplicate() const { return Fd(::fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
   // close() is not tried again on EINTR: on Linux the descriptor is gone by then, and may be another thread's.
   void reset(int fd = -1) {
     const int old = std::exchange(fd_, fd);

@@ -128,7 +128,8 @@ Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, st
 
   const auto own = std::ranges::find(holders, record.cookie, &net::Holder::cookie);
   if (own == holders.end()) {
-    // The record outlives the port of a socket that was disconnected, or bound to port 0 and reset: not a holder.
+    // It has a record, and is fit to own: what lets go of a port is marked as unfit, so this is the last line of
+    // defence.
     const bool hidden = record.tuple.protocol == IPPROTO_TCP && !bound_tcp_is_seen;
     if (!hidden) return failure(ESTALE, "the socket no longer holds its port: bind a new one");
   } else {

@@ -19,7 +19,7 @@
 namespace mstack::daemon {
 namespace {
 
-// Every connection is a descriptor, and 250 more may come with a message.
+// Every connection is a descriptor, and with a message may come as many as the kernel passes at once, 253.
 void raise_descriptor_limit() {
   constexpr rlim_t wanted = 65536;
   rlimit limit = {};
@@ -236,7 +236,7 @@ void Daemon::end() {
     uplinks_->detach_temporary();
     if (uplinks_->empty()) {
       remove_everything();
-      log::info("ended, and left nothing behind");
+      log::info("ended: uplinks are detached; vports, claims, hooks and pins are gone");
       return;
     }
   }

@@ -143,11 +143,11 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
     if (auto connected = vport->connect(*sockets); !connected) return std::unexpected(connected.error());
   } else {
     for (const Fd& socket : *sockets)
-      if (vport->unbound_.emplace_back(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)); !vport->unbound_.back())
+      if (vport->unbound_.push_back(socket.duplicate()); !vport->unbound_.back())
         return system_failure(errno, "cannot keep an AF_XDP socket");
   }
 
-  vport->memory_ = Fd(::fcntl(memory->get(), F_DUPFD_CLOEXEC, 0));
+  vport->memory_ = memory->duplicate();
   if (!vport->memory_) return system_failure(errno, "cannot keep packet memory");
   Opened opened = {.vport = std::move(vport), .descriptors = {}};
   opened.descriptors.push_back(std::move(*memory));

@@ -73,7 +73,7 @@ Expected<std::uint64_t> Netns::cookie() const {
 }
 
 Expected<Netns> Netns::duplicate() const {
-  Fd fd(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  Fd fd = fd_.duplicate();
   if (!fd) return system_failure(errno, "cannot duplicate a descriptor");
   return Netns(std::move(fd));
 }

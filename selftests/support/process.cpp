@@ -22,12 +22,13 @@
 #include <iostream>
 #include <stdexcept>
 
+#include "support/passing.hpp"
+
 namespace mstack::test {
 
 namespace {
 
 constexpr std::size_t max_text = 65536;
-constexpr std::size_t max_fds = 250;
 
 // The raw system calls change this thread alone; glibc's would change every thread of the test.
 void become(uid_t uid) {
@@ -73,43 +74,17 @@ std::pair<Channel, Channel> Channel::pair() {
 }
 
 bool Channel::send(const std::string& text, std::span<const int> fds) const {
-  iovec part{.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (!fds.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-  }
-  return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+  const std::span bytes{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+  return send_descriptors(fd_.get(), bytes, fds) == static_cast<ssize_t>(text.size());
 }
 
 std::optional<Channel::Message> Channel::receive(const Deadline& deadline) const {
   if (!wait_for(fd_.get(), POLLIN, deadline)) return std::nullopt;
-  std::string text(max_text, '\0');
-  iovec part{.iov_base = text.data(), .iov_len = text.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC);
+  Message result{.text = std::string(max_text, '\0'), .fds = {}};
+  const std::span bytes{reinterpret_cast<std::uint8_t*>(result.text.data()), result.text.size()};
+  const ssize_t size = receive_descriptors(fd_.get(), bytes, result.fds);
   if (size <= 0) return std::nullopt;
-  text.resize(static_cast<std::size_t>(size));
-  Message result{.text = std::move(text), .fds = {}};
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    std::vector<int> fds((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    std::memcpy(fds.data(), CMSG_DATA(header), fds.size() * sizeof(int));
-    for (const int fd : fds) result.fds.emplace_back(fd);
-  }
+  result.text.resize(static_cast<std::size_t>(size));
   return result;
 }
 

@@ -8,12 +8,13 @@
 #include <array>
 #include <stdexcept>
 
+#include "support/passing.hpp"
+
 namespace mstack::test {
 
 namespace {
 
 constexpr std::size_t max_message = 65536;
-constexpr std::size_t max_fds = 253;  // SCM_MAX_FD
 
 }  // namespace
 
@@ -27,42 +28,14 @@ RawClient::RawClient(const std::string& run_dir)
 }
 
 int RawClient::send(std::span<const std::uint8_t> bytes, std::span<const int> fds, int flags) const {
-  iovec part{.iov_base = const_cast<std::uint8_t*>(bytes.data()), .iov_len = bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (!fds.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-  }
-  return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | flags) < 0 ? errno : 0;
+  return send_descriptors(fd_.get(), bytes, fds, flags) < 0 ? errno : 0;
 }
 
 std::optional<RawClient::Answer> RawClient::receive(const Deadline& deadline) const {
   if (!wait_for(fd_.get(), POLLIN, deadline)) throw std::runtime_error("mstackd neither answered nor closed");
   Answer answer;
   answer.bytes.resize(max_message);
-  iovec part{.iov_base = answer.bytes.data(), .iov_len = answer.bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(max_fds * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); size >= 0 && header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    std::vector<int> fds((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    std::memcpy(fds.data(), CMSG_DATA(header), fds.size() * sizeof(int));
-    for (const int fd : fds) answer.fds.emplace_back(fd);
-  }
+  const ssize_t size = receive_descriptors(fd_.get(), answer.bytes, answer.fds, MSG_DONTWAIT);
   if (size <= 0) return std::nullopt;
   answer.bytes.resize(static_cast<std::size_t>(size));
   return answer;
