@@ -15,37 +15,12 @@
 #include <utility>
 
 #include "daemon/log.hpp"
+#include "daemon/request.hpp"
 #include "messages.hpp"
 #include "unix_socket.hpp"
 
 namespace mstack::daemon {
 namespace {
-
-constexpr std::size_t largest_request = sizeof(protocol::Release);
-
-// How many descriptors must come with a request; nullopt: its own numbers contradict each other.
-std::optional<std::size_t> descriptors_of(protocol::Type type, std::span<const std::byte> message) {
-  switch (type) {
-    case protocol::Type::resume_vport: return 1;
-    case protocol::Type::claim: {
-      protocol::Claim claim;
-      std::memcpy(&claim, message.data(), sizeof(claim));
-      if (claim.count < 1 || claim.count > protocol::max_descriptors) return std::nullopt;
-      return claim.count;
-    }
-    case protocol::Type::release: {
-      std::uint32_t count;
-      std::memcpy(&count, message.data() + offsetof(protocol::Release, count), sizeof(count));
-      if (count < 1 || count > protocol::max_descriptors) return std::nullopt;
-      return 0;
-    }
-    case protocol::Type::open_vport:
-    case protocol::Type::bind_vport:
-    case protocol::Type::attach_uplink:
-    case protocol::Type::detach_uplink: return 0;
-  }
-  return std::nullopt;
-}
 
 Expected<void> let_in(const std::string& path, const std::string& group) {
   gid_t gid = static_cast<gid_t>(-1);
@@ -224,18 +199,10 @@ bool Server::handle(Service::Connection id, std::span<const std::byte> message, 
     log::debug("connection of user {} (pid {}) ended: {}", connection.peer.uid, connection.peer.pid, how);
     return false;
   };
-  protocol::Header header;
-  if (message.size() < sizeof(header)) return malformed("a message without a header");
-  std::memcpy(&header, message.data(), sizeof(header));
-  if (header.version != protocol::version) {
-    (void)refuse_version(connection, header);
-    return malformed("another version of the protocol");
+  if (const char* fault = fault_of(message, descriptors.size())) {
+    refuse_other_version(connection, message);
+    return malformed(fault);
   }
-  const std::size_t size = protocol::request_size(header.type);
-  if (size == 0) return malformed("an unknown type of message");
-  if (message.size() != size || header.zero != 0) return malformed("a malformed message");
-  const auto expected = descriptors_of(header.type, message);
-  if (!expected || descriptors.size() != *expected) return malformed("a wrong number of descriptors or tuples");
 
   const Service::Answer answer = service_->request(id, connection.peer, message, descriptors);
   // Before the client learns of the result, or soon after: our copies must not keep its sockets open.
@@ -248,16 +215,18 @@ bool Server::handle(Service::Connection id, std::span<const std::byte> message, 
   return true;
 }
 
-// The one message that a client of another version can read.
-bool Server::refuse_version(const Connection& connection, const protocol::Header& header) const {
+// With the one message that a client of another version can read.
+void Server::refuse_other_version(const Connection& connection, std::span<const std::byte> message) {
   protocol::Reply reply = {};
-  reply.header = header;
+  if (message.size() < sizeof(reply.header)) return;
+  std::memcpy(&reply.header, message.data(), sizeof(reply.header));
+  if (reply.header.version == protocol::version) return;
   reply.header.version = protocol::version;
   reply.error = EPROTONOSUPPORT;
   const std::string text = "mstackd speaks version " + std::to_string(protocol::version) +
                            " of the protocol: install library and mstackd from the same release";
   std::memcpy(reply.text.data(), text.data(), std::min(text.size(), reply.text.size() - 1));
-  return unix_socket::send(connection.socket.get(), protocol::bytes_of(reply)).has_value();
+  (void)unix_socket::send(connection.socket.get(), protocol::bytes_of(reply));
 }
 
 }  // namespace mstack::daemon

@@ -78,7 +78,7 @@ class Server {
   void receive_one(Service::Connection id);
   // False: the connection is to end.
   bool handle(Service::Connection id, std::span<const std::byte> message, std::vector<Fd>& descriptors);
-  bool refuse_version(const Connection& connection, const protocol::Header& header) const;
+  static void refuse_other_version(const Connection& connection, std::span<const std::byte> message);
 
   EventLoop* loop_;
   Service* service_;

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <optional>
 
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 
 namespace mstack::net {
 namespace {
@@ -32,27 +32,29 @@ bool is_mapped(const Bytes& bytes) {
 
 std::optional<mstack_address> address_of(std::uint8_t family, const nlattr* attribute) {
   mstack_address address = {};
-  if (family == AF_INET && mnl_attr_get_payload_len(attribute) == sizeof(in_addr)) {
+  const auto value = value_of(attribute);
+  if (family == AF_INET && value.size() == sizeof(in_addr)) {
     address.addr[2] = htonl(0xffff);
-    std::memcpy(&address.addr[3], mnl_attr_get_payload(attribute), sizeof(in_addr));
+    std::memcpy(&address.addr[3], value.data(), sizeof(in_addr));
     return address;
   }
-  if (family == AF_INET6 && mnl_attr_get_payload_len(attribute) == sizeof(in6_addr)) {
-    std::memcpy(&address, mnl_attr_get_payload(attribute), sizeof(address));
+  if (family == AF_INET6 && value.size() == sizeof(in6_addr)) {
+    std::memcpy(&address, value.data(), sizeof(address));
     return address;
   }
   return std::nullopt;
 }
 
 std::optional<mstack_address> parse_address(const nlmsghdr& message) {
-  const auto* header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&message));
+  const auto header = header_of<ifaddrmsg>(message);
+  if (!header) return std::nullopt;
   const nlattr *local = nullptr, *prefix = nullptr;
   std::uint32_t flags = header->ifa_flags;
   for_each_attribute(message, sizeof(ifaddrmsg), [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case IFA_LOCAL: local = attribute; break;
       case IFA_ADDRESS: prefix = attribute; break;
-      case IFA_FLAGS: flags = mnl_attr_get_u32(attribute); break;
+      case IFA_FLAGS: flags = value_as<std::uint32_t>(attribute).value_or(flags); break;
       default: break;
     }
   });
@@ -73,16 +75,15 @@ bool same(const mstack_address& a, const mstack_address& b) {
   return std::memcmp(&a, &b, sizeof(a)) == 0;
 }
 
-RouteEvent link_event(const nlmsghdr& message) {
-  const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
+RouteEvent link_event(const nlmsghdr& message, const ifinfomsg& header) {
   RouteEvent event = {
       .kind = message.nlmsg_type == RTM_DELLINK ? RouteEvent::Kind::link_gone : RouteEvent::Kind::link_changed,
-      .ifindex = static_cast<std::uint32_t>(header->ifi_index),
+      .ifindex = static_cast<std::uint32_t>(header.ifi_index),
       .name = {},
       .mtu = 0};
   for_each_attribute(message, sizeof(ifinfomsg), [&event](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) == IFLA_IFNAME) event.name = mnl_attr_get_str(attribute);
-    if (mnl_attr_get_type(attribute) == IFLA_MTU) event.mtu = mnl_attr_get_u32(attribute);
+    if (mnl_attr_get_type(attribute) == IFLA_IFNAME) event.name = text_of(attribute);
+    if (mnl_attr_get_type(attribute) == IFLA_MTU) event.mtu = value_as<std::uint32_t>(attribute).value_or(0);
   });
   return event;
 }
@@ -137,8 +138,8 @@ Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
         case RTM_NEWLINK:
           // AF_BRIDGE tells of a bridge's port the same way: no change of the device itself.
         case RTM_DELLINK:
-          if (static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message))->ifi_family == AF_UNSPEC)
-            events.push_back(link_event(message));
+          if (const auto header = header_of<ifinfomsg>(message); header && header->ifi_family == AF_UNSPEC)
+            events.push_back(link_event(message, *header));
           break;
         default: break;
       }

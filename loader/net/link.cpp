@@ -15,7 +15,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 
 namespace mstack::net {
 namespace {
@@ -34,35 +34,35 @@ void parse_xdp(const nlattr* nest, Link& link) {
   std::uint32_t any = 0, driver = 0, generic = 0;
   for_each_nested(nest, [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
-      case IFLA_XDP_ATTACHED: link.xdp = attached_of(mnl_attr_get_u8(attribute)); break;
-      case IFLA_XDP_PROG_ID: any = mnl_attr_get_u32(attribute); break;
-      case IFLA_XDP_DRV_PROG_ID: driver = mnl_attr_get_u32(attribute); break;
-      case IFLA_XDP_SKB_PROG_ID: generic = mnl_attr_get_u32(attribute); break;
+      case IFLA_XDP_ATTACHED:
+        link.xdp = attached_of(value_as<std::uint8_t>(attribute).value_or(XDP_ATTACHED_NONE));
+        break;
+      case IFLA_XDP_PROG_ID: any = value_as<std::uint32_t>(attribute).value_or(0); break;
+      case IFLA_XDP_DRV_PROG_ID: driver = value_as<std::uint32_t>(attribute).value_or(0); break;
+      case IFLA_XDP_SKB_PROG_ID: generic = value_as<std::uint32_t>(attribute).value_or(0); break;
       default: break;
     }
   });
   link.xdp_program = any ? any : driver ? driver : generic;
 }
 
-Link parse_link(const nlmsghdr& message) {
+std::optional<Link> parse_link(const nlmsghdr& message) {
   Link link;
-  const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
+  const auto header = header_of<ifinfomsg>(message);
+  if (!header) return std::nullopt;
   link.ifindex = static_cast<std::uint32_t>(header->ifi_index);
   link.up = (header->ifi_flags & IFF_UP) != 0;
   link.running = link.up && (header->ifi_flags & IFF_RUNNING) != 0;
   link.ethernet = header->ifi_type == ARPHRD_ETHER;
   for_each_attribute(message, sizeof(ifinfomsg), [&link](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
-      case IFLA_IFNAME: link.name = mnl_attr_get_str(attribute); break;
-      case IFLA_MTU: link.mtu = mnl_attr_get_u32(attribute); break;
-      case IFLA_ADDRESS:
-        if (mnl_attr_get_payload_len(attribute) == link.mac.size())
-          std::memcpy(link.mac.data(), mnl_attr_get_payload(attribute), link.mac.size());
-        break;
+      case IFLA_IFNAME: link.name = text_of(attribute); break;
+      case IFLA_MTU: link.mtu = value_as<std::uint32_t>(attribute).value_or(0); break;
+      case IFLA_ADDRESS: link.mac = value_as<Mac>(attribute).value_or(Mac{}); break;
       case IFLA_LINKINFO:
         for_each_nested(attribute, [&link](const nlattr* info) {
-          if (mnl_attr_get_type(info) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(info);
-          if (mnl_attr_get_type(info) == IFLA_INFO_SLAVE_KIND) link.slave_kind = mnl_attr_get_str(info);
+          if (mnl_attr_get_type(info) == IFLA_INFO_KIND) link.kind = text_of(info);
+          if (mnl_attr_get_type(info) == IFLA_INFO_SLAVE_KIND) link.slave_kind = text_of(info);
         });
         break;
       case IFLA_XDP: parse_xdp(attribute, link); break;
@@ -165,7 +165,8 @@ Expected<std::vector<Link>> Links::all() {
     Request request(RTM_GETLINK, 0, sizeof(ifinfomsg));
     std::vector<Link> links;
     auto dumped = netlink_.dump(request, "cannot list the network devices", [&links](const nlmsghdr& message) {
-      if (message.nlmsg_type == RTM_NEWLINK) links.push_back(parse_link(message));
+      if (message.nlmsg_type != RTM_NEWLINK) return;
+      if (auto link = parse_link(message)) links.push_back(std::move(*link));
     });
     if (dumped) return links;
     if (dumped.error().code != EINTR || tries == 100) return std::unexpected(dumped.error());

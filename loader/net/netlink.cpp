@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 
 namespace mstack::net {
 namespace {
@@ -32,14 +32,15 @@ std::string extended_text(const nlmsghdr& message, std::size_t offset) {
   if (!(message.nlmsg_flags & NLM_F_ACK_TLVS)) return {};
   std::string text;
   for_each_attribute(message, offset, [&text](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_MSG && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
-      text = mnl_attr_get_str(attribute);
+    if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_MSG) text = text_of(attribute);
   });
   return text;
 }
 
 Expected<void> outcome(int error, const std::string& text, std::string_view attempted) {
+  constexpr int max_errno = 4095;
   if (error == 0) return {};
+  if (error > 0 || error < -max_errno) return failure(EBADMSG, "a netlink answer whose error is none");
   auto failed = system_failure(-error, attempted);
   if (!text.empty()) failed.error().what += " (" + text + ")";
   return failed;
@@ -47,18 +48,18 @@ Expected<void> outcome(int error, const std::string& text, std::string_view atte
 
 // NLMSG_ERROR: an acknowledgement when its error is 0.
 Expected<void> acknowledged(const nlmsghdr& message, std::string_view attempted) {
-  if (message.nlmsg_len < mnl_nlmsg_size(sizeof(nlmsgerr))) return failure(EBADMSG, "a truncated netlink answer");
-  const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(&message));
+  const auto error = header_of<nlmsgerr>(message);
+  if (!error) return failure(EBADMSG, "a truncated netlink answer");
   std::size_t offset = sizeof(nlmsgerr);
-  if (!(message.nlmsg_flags & NLM_F_CAPPED)) offset += error->msg.nlmsg_len - NLMSG_HDRLEN;
+  // The request is repeated, unless it is capped to its header.
+  if (!(message.nlmsg_flags & NLM_F_CAPPED) && error->msg.nlmsg_len > NLMSG_HDRLEN)
+    offset += error->msg.nlmsg_len - NLMSG_HDRLEN;
   return outcome(error->error, extended_text(message, offset), attempted);
 }
 
 // NLMSG_DONE carries an errno too: a dump that failed at its start is nothing but this.
 Expected<void> done(const nlmsghdr& message, std::string_view attempted) {
-  if (message.nlmsg_len < mnl_nlmsg_size(sizeof(int))) return {};
-  int error;
-  std::memcpy(&error, mnl_nlmsg_get_payload(&message), sizeof(error));
+  const int error = header_of<int>(message).value_or(0);
   return outcome(error < 0 ? error : 0, extended_text(message, sizeof(int)), attempted);
 }
 
@@ -129,9 +130,8 @@ Expected<void> Netlink::request(Request& request, std::string_view attempted, co
   for (;;) {
     const auto size = receive_datagram(attempted, 0);
     if (!size) return std::unexpected(size.error());
-    int left = static_cast<int>(*size);
-    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(message, left);
-         message = mnl_nlmsg_next(message, &left)) {
+    Messages messages{std::span(buffer_).first(*size)};
+    while (const nlmsghdr* message = messages.next()) {
       if (message->nlmsg_seq != sequence_) continue;  // the rest of an answer that nobody waited for
       if (message->nlmsg_type == NLMSG_ERROR) return acknowledged(*message, attempted);
       if (message->nlmsg_type >= NLMSG_MIN_TYPE && visit) visit(*message);
@@ -146,9 +146,8 @@ Expected<void> Netlink::dump(Request& request, std::string_view attempted, const
   for (;;) {
     const auto size = receive_datagram(attempted, 0);
     if (!size) return std::unexpected(size.error());
-    int left = static_cast<int>(*size);
-    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(message, left);
-         message = mnl_nlmsg_next(message, &left)) {
+    Messages messages{std::span(buffer_).first(*size)};
+    while (const nlmsghdr* message = messages.next()) {
       if (message->nlmsg_seq != sequence_) continue;
       interrupted |= (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
       if (message->nlmsg_type == NLMSG_ERROR) {
@@ -170,9 +169,8 @@ Expected<bool> Netlink::receive(const Visit& visit) {
     if (size.error().code == EAGAIN) return false;
     return std::unexpected(size.error());
   }
-  int left = static_cast<int>(*size);
-  for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(message, left);
-       message = mnl_nlmsg_next(message, &left))
+  Messages messages{std::span(buffer_).first(*size)};
+  while (const nlmsghdr* message = messages.next())
     if (message->nlmsg_type >= NLMSG_MIN_TYPE) visit(*message);
   return true;
 }

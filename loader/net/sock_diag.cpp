@@ -14,7 +14,7 @@
 #include <tuple>
 
 #include "fd.hpp"
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 #include "net/netlink.hpp"
 
 namespace mstack::net {
@@ -70,10 +70,9 @@ Filter filter_of(std::span<const PortRange> ranges) {
 }
 
 std::optional<Holder> parse_holder(const nlmsghdr& message, std::uint8_t protocol) {
-  if ((message.nlmsg_type != SOCK_DIAG_BY_FAMILY && message.nlmsg_type != TCPDIAG_GETSOCK) ||
-      message.nlmsg_len < mnl_nlmsg_size(sizeof(inet_diag_msg)))
-    return std::nullopt;
-  const auto* found = static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(&message));
+  if (message.nlmsg_type != SOCK_DIAG_BY_FAMILY && message.nlmsg_type != TCPDIAG_GETSOCK) return std::nullopt;
+  const auto found = header_of<inet_diag_msg>(message);
+  if (!found) return std::nullopt;
   Holder holder;
   holder.family = found->idiag_family;
   holder.state = found->idiag_state;
@@ -88,7 +87,8 @@ std::optional<Holder> parse_holder(const nlmsghdr& message, std::uint8_t protoco
   }
   // Said only of sockets that are not connected, and only those can be at ::. Not said means that it covers both.
   for_each_attribute(message, sizeof(inet_diag_msg), [&holder](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) == INET_DIAG_SKV6ONLY) holder.v6only = mnl_attr_get_u8(attribute) != 0;
+    if (mnl_attr_get_type(attribute) == INET_DIAG_SKV6ONLY)
+      holder.v6only = value_as<std::uint8_t>(attribute).value_or(0) != 0;
   });
   return holder;
 }

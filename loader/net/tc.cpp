@@ -9,7 +9,7 @@
 
 #include <cerrno>
 
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 #include "net/netlink.hpp"
 
 namespace mstack::net {
@@ -77,7 +77,7 @@ Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex) {
     for_each_attribute(message, sizeof(tcmsg), [&id](const nlattr* attribute) {
       if (mnl_attr_get_type(attribute) != TCA_OPTIONS) return;
       for_each_nested(attribute, [&id](const nlattr* option) {
-        if (mnl_attr_get_type(option) == TCA_BPF_ID) id = mnl_attr_get_u32(option);
+        if (mnl_attr_get_type(option) == TCA_BPF_ID) id = value_as<std::uint32_t>(option).value_or(0);
       });
     });
   });

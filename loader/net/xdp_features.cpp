@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-#include "net/attributes.hpp"
+#include "net/message.hpp"
 #include "net/netlink.hpp"
 
 namespace mstack::net {
@@ -28,7 +28,7 @@ Expected<std::uint16_t> find_family(Netlink& netlink) {
   std::uint16_t family = 0;
   auto found = netlink.request(request, "cannot find netlink family netdev", [&family](const nlmsghdr& message) {
     for_each_attribute(message, sizeof(genlmsghdr), [&family](const nlattr* attribute) {
-      if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID) family = mnl_attr_get_u16(attribute);
+      if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID) family = value_as<std::uint16_t>(attribute).value_or(0);
     });
   });
   if (!found) return std::unexpected(found.error());
@@ -53,7 +53,7 @@ Expected<std::optional<std::uint64_t>> xdp_features(std::uint32_t ifindex) {
                        [&features](const nlmsghdr& message) {
                          for_each_attribute(message, sizeof(genlmsghdr), [&features](const nlattr* attribute) {
                            if (mnl_attr_get_type(attribute) == attribute_xdp_features)
-                             features = mnl_attr_get_u64(attribute);
+                             features = value_as<std::uint64_t>(attribute);
                          });
                        });
   if (!answered) return std::unexpected(answered.error());

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <string>
 
+#include "daemon/request.hpp"
 #include "daemon/service.hpp"
 #include "daemon/vport.hpp"
 
@@ -57,6 +58,39 @@ TEST(OpenVportRequest, NumbersOutOfRangeAreNamed) {
     refused([&](auto& request) { request.ring_size = size; }, "rings");
   refused([&](auto& request) { request.flags = 2; }, "flag");
   refused([&](auto& request) { request.zero = 1; }, "flag");
+}
+
+TEST(Request, HasTheSizeAndTheDescriptorsOfItsType) {
+  const auto fault = [](const auto& message, std::size_t descriptors) {
+    return fault_of(std::as_bytes(std::span(&message, 1)), descriptors) != nullptr;
+  };
+  EXPECT_FALSE(fault(good(), 0));
+  EXPECT_TRUE(fault(good(), 1));
+  auto other = good();
+  other.header.version += 1;
+  EXPECT_TRUE(fault(other, 0));
+  other = good();
+  other.header.zero = 1;
+  EXPECT_TRUE(fault(other, 0));
+  other = good();
+  for (const std::uint32_t type : {0u, 8u, 0xffffffffu, 3u}) {  // none, and one of another size
+    other.header.type = static_cast<protocol::Type>(type);
+    EXPECT_TRUE(fault(other, 0)) << type;
+  }
+  protocol::Claim claim = {.header = good().header, .count = 2, .flags = 0};
+  claim.header.type = protocol::Type::claim;
+  EXPECT_FALSE(fault(claim, 2));
+  for (const std::uint32_t count : {0u, 1u, 3u, 251u, 0xffffffffu}) {
+    claim.count = count;
+    EXPECT_TRUE(fault(claim, 2)) << count;
+  }
+  protocol::Release release = {};
+  release.header = good().header;
+  release.header.type = protocol::Type::release;
+  for (const auto& [count, wrong] : {std::pair{0u, true}, {1u, false}, {250u, false}, {251u, true}}) {
+    release.count = count;
+    EXPECT_EQ(fault(release, 0), wrong) << count;
+  }
 }
 
 TEST(VportMtu, FitsTheUplinkTheFrameAndTheVeth) {
