@@ -6,10 +6,12 @@ set -euo pipefail
 usage() {
   cat <<'END'
 usage: sudo ./selftests/run.sh [option]...
-  --label L            only the tests of this label: unit, bpf, differential, net, stress, vm (repeatable; all of them unless given)
+  --label L            only the tests of this label: unit, bpf, differential, fuzz, net, stress, vm
+                       (repeatable; all of them unless given)
   --filter REGEX       only the tests whose name matches, such as 'net\.Steering'
   --build-type TYPE    a preset of CMakePresets.json: release (the default), debug, asan, tsan
   --frames N           of the differential test: how many frames the programs and the reference model read (two million)
+  --fuzz-seconds S     how long each libFuzzer target runs (3)
   --seed S             run what is random in a test again; it prints its seed
   --jobs N             tests and compilers at once (one a CPU unless given)
   --demo               run examples/demo.sh with what was built, before the tests
@@ -20,13 +22,14 @@ END
 labels=() filter='' preset=release lint=1 demo=0 jobs=$(nproc)
 while (($#)); do
   case $1 in
-    --label | --filter | --build-type | --frames | --seed | --jobs)
+    --label | --filter | --build-type | --frames | --fuzz-seconds | --seed | --jobs)
       (($# > 1)) || { echo "$1 needs a value" >&2; usage >&2; exit 2; }
       case $1 in
         --label) labels+=("$2") ;;
         --filter) filter=$2 ;;
         --build-type) preset=$2 ;;
         --frames) export MSTACK_FRAMES=$2 ;;
+        --fuzz-seconds) export MSTACK_FUZZ_SECONDS=$2 ;;
         --seed) export MSTACK_SEED=$2 ;;
         --jobs) jobs=$2 ;;
       esac
