@@ -64,7 +64,7 @@ fi
 
 # Before the tests, since a download is none; and so that it is seen which kernels they run on.
 if ((!${#labels[@]})) || [[ " ${labels[*]} " == *" vm "* ]]; then
-  selftests/vm/run.sh --fetch --build "$build" || true
+  selftests/vm/run.sh --fetch --build "$build" 6.1 6.12 || true
 fi
 
 arguments=(--preset "$preset" -j "$jobs" --output-on-failure --no-tests=error)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "xsk.hpp"
 
-#include <linux/if_xdp.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -27,7 +26,8 @@ std::atomic_ref<std::uint32_t> word(void* ring, std::uint64_t offset) {
 
 }  // namespace
 
-Xsk::Xsk(const std::string& interface) : socket_(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0)) {
+Xsk::Xsk(const std::string& interface, std::uint32_t queue, std::uint16_t mode)
+    : socket_(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0)) {
   check(socket_.get(), "socket(AF_XDP)");
   void* memory = mmap(nullptr, frame_count * frame_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) check(-1, "mmap");
@@ -62,9 +62,17 @@ Xsk::Xsk(const std::string& interface) : socket_(socket(AF_XDP, SOCK_RAW | SOCK_
 
   sockaddr_xdp address{};
   address.sxdp_family = AF_XDP;
-  address.sxdp_flags = XDP_COPY;
+  address.sxdp_flags = mode;
   address.sxdp_ifindex = if_nametoindex(interface.c_str());
+  address.sxdp_queue_id = queue;
   check(bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind(AF_XDP)");
+}
+
+bool Xsk::zero_copy() const {
+  xdp_options options{};
+  socklen_t size = sizeof options;
+  check(getsockopt(socket_.get(), SOL_XDP, XDP_OPTIONS, &options, &size), "XDP_OPTIONS");
+  return (options.flags & XDP_OPTIONS_ZEROCOPY) != 0;
 }
 
 void Xsk::close() {

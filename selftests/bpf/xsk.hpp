@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// An AF_XDP socket with the least there is to it: four rings, a UMEM of a few frames, copy mode.
+// An AF_XDP socket with the least there is to it: three rings, all to receive with, and a UMEM of a few frames.
 #pragma once
+
+#include <linux/if_xdp.h>
 
 #include <cstdint>
 #include <optional>
@@ -13,12 +15,14 @@ namespace bpf_test {
 
 class Xsk {
  public:
-  explicit Xsk(const std::string& interface);  // its queue 0; throws std::system_error
+  // Bound to a queue of the interface; throws std::system_error.
+  explicit Xsk(const std::string& interface, std::uint32_t queue = 0, std::uint16_t mode = XDP_COPY);
   ~Xsk() { close(); }
   Xsk(const Xsk&) = delete;
   Xsk& operator=(const Xsk&) = delete;
 
   int fd() const { return socket_.get(); }
+  bool zero_copy() const;
   // The next frame received, if one comes within ten seconds.
   std::optional<Bytes> receive();
   // The descriptor, and the mapped ring: each holds the socket.

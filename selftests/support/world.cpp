@@ -254,12 +254,12 @@ std::vector<std::string> World::leftovers_while_running() const {
 
 std::vector<std::string> World::leftovers_after_end() const {
   std::vector<std::string> left;
-  std::error_code ignored;
-  if (std::filesystem::exists(pin_dir(), ignored)) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_dir())) {
-      left.push_back("pin " + entry.path().string());
-    }
-  }
+  // An mstackd that is ending may be removing them at this moment.
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator pin(pin_dir(), error);
+  for (; !error && pin != std::filesystem::end(pin); pin.increment(error))
+    left.push_back("pin " + pin->path().string());
+  if (error && error != std::errc::no_such_file_or_directory) left.push_back(pin_dir() + ": " + error.message());
   for (const auto& name : host_links()) {
     if (name == "lo" || (second_ && name == second_uplink)) continue;
     if (name != uplink) left.push_back("link " + name);

@@ -6,8 +6,8 @@
 # With their dependencies; what the kernel has built in, or lacks, is left out. They are loaded when they are asked for.
 guest_modules=(virtio_pci virtio_blk virtio_net e1000e veth dummy tun sch_ingress cls_bpf inet_diag tcp_diag udp_diag
                raw_diag sctp sctp_diag dccp dccp_ipv4 dccp_ipv6 dccp_diag fuse 8021q bridge macvlan af_packet_diag
-               xsk_diag)
-guest_tools=(ctest ip tc ethtool sysctl bash tcpdump)
+               xsk_diag vrf)
+guest_tools=(ctest ip tc ethtool sysctl bash tcpdump curl iperf)
 
 # copy_libraries ROOT FILE...: all that the files are linked with
 copy_libraries() {
@@ -64,7 +64,10 @@ make_initramfs() {
     copy_libraries "$root" "$binary"
   done
   cp -P --parents "$build"/libmstack/*.so* "$root" 2>/dev/null || true  # its other names
-  [[ ! -d $build/debian/nginx ]] || cp -r --parents "$build/debian/nginx" "$root"
+  if [[ -d $build/debian/nginx ]]; then
+    cp -r --parents "$build/debian/nginx" "$root"
+    copy_libraries "$root" "$build/debian/nginx/usr/sbin/nginx"
+  fi
   (cd "$build" && find . -path ./vm -prune -o \( -name CTestTestfile.cmake -o -name '*_include.cmake' -o -name '*_tests.cmake' \) \
     -exec cp --parents {} "$root/$build" \;)
   # A limit is there to end what hangs; here everything takes ten times as long.

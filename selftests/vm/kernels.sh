@@ -2,16 +2,18 @@
 # Debian's kernels, by version alone: which package, and its files. Nothing is installed.
 # shellcheck shell=bash
 
-# debian_apt DIR COMMAND...: apt over Debian 12's own archive and its backports, whatever this machine's sources are. All
-# of its state is in DIR.
+# debian_apt DIR COMMAND...: apt over Debian's own archive, whatever this machine's sources are: those of 12 and 13, and
+# their backports, which have newer kernels. All of its state is in DIR.
 debian_apt() {
-  local state=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg suite
+  local state=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg release
   shift
   if [[ ! -e $state/sources.list ]]; then
     [[ -e $keyring ]] || return 1
     mkdir -p "$state"/{lists,cache/archives}/partial
-    for suite in debian/\ bookworm debian-security/\ bookworm-security debian/\ bookworm-backports; do
-      echo "deb [signed-by=$keyring] http://deb.debian.org/$suite main"
+    for release in bookworm trixie; do
+      echo "deb [signed-by=$keyring] http://deb.debian.org/debian $release main"
+      echo "deb [signed-by=$keyring] http://deb.debian.org/debian-security $release-security main"
+      echo "deb [signed-by=$keyring] http://deb.debian.org/debian $release-backports main"
     done >"$state/sources.list.new"
     apt_of "$state" "$state/sources.list.new" apt-get -q update >&2 || return 1
     mv "$state/sources.list.new" "$state/sources.list"
@@ -33,9 +35,18 @@ own_apt() {
 # kernel_packages VERSION FLAVOUR APT...: names of the packages that apt offers, the newest first.
 kernel_packages() {
   local version=${1//./\\.} flavour=$2
+  [[ $1 != newest ]] || version='[0-9]+\.[0-9]+'
   shift 2
   "$@" apt-cache search --names-only "^linux-image-${version}[.+~0-9a-z-]*-$flavour\$" |
     awk '{print $1}' | grep -E "^linux-image-${version}\.[+.~0-9a-z]+(-[0-9]+)?-$flavour\$" | sort -rV
+}
+
+# kernel_parts PACKAGE APT...: it, and those packages of the same build that it is only a name for, if it is a new one
+kernel_parts() {
+  local package=$1
+  shift
+  echo "$package"
+  "$@" apt-cache depends "$package" | awk '$1 == "Depends:" {print $2}' | grep -F -- "-${package#linux-image-}" || true
 }
 
 # fetch_kernel VERSION FLAVOUR DIR: prints the directory with boot/ and lib/modules/ of the newest such kernel, below
@@ -50,18 +61,23 @@ fetch_kernel() {
 }
 
 unpack_kernel() {
-  local version=$1 flavour=$2 directory=$3 source package unpacked
-  for source in own_apt "debian_apt $directory/apt"; do
+  local version=$1 flavour=$2 directory=$3 source package part unpacked
+  local sources=(own_apt "debian_apt $directory/apt")
+  [[ $version != newest ]] || sources=("debian_apt $directory/apt")
+  for source in "${sources[@]}"; do
     # shellcheck disable=SC2086  # a command and its first argument
     for package in $(kernel_packages "$version" "$flavour" $source 2>/dev/null | head -n 3); do
       unpacked=$directory/$package
       if [[ ! -e $unpacked/complete ]]; then
         rm -rf "$unpacked" "$unpacked.deb"
         mkdir -p "$unpacked.deb"
-        # shellcheck disable=SC2086
-        (cd "$unpacked.deb" && $source apt-get -q download "$package" >&2) || continue
-        dpkg-deb -x "$unpacked.deb"/*.deb "$unpacked" || continue
+        # shellcheck disable=SC2046,SC2086
+        (cd "$unpacked.deb" && $source apt-get -q download $(kernel_parts "$package" $source) >&2) || continue
+        for part in "$unpacked.deb"/*.deb; do dpkg-deb -x "$part" "$unpacked" || continue 2; done
         rm -rf "$unpacked.deb"
+        # Newer ones have all of it below usr/lib/modules.
+        [[ -e $unpacked/lib ]] || ln -s usr/lib "$unpacked/lib"
+        [[ -e $unpacked/boot ]] || { mkdir "$unpacked/boot" && ln "$unpacked"/lib/modules/*/vmlinuz "$unpacked/boot/vmlinuz-"; }
         depmod -b "$unpacked" "$(ls "$unpacked/lib/modules")" || continue
         touch "$unpacked/complete"
       fi

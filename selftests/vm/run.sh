@@ -6,7 +6,8 @@ set -euo pipefail
 usage() {
   cat <<'END'
 usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
-  VERSION              of Linux, as 6.1; the newest package of it that apt offers is taken (6.1 and 6.12 unless given)
+  VERSION              of Linux, as 6.1, or newest; the newest package of it that apt offers is taken (6.1, 6.12 and newest
+                       unless given)
   --build DIR          the built tree: build unless given
   --uplink U           veth, virtio (virtio-net, which has native XDP) or e1000e (a driver without; boots Debian's full
                        kernel). Repeatable; all of them unless given
@@ -14,7 +15,7 @@ usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
   --filter REGEX       only the tests whose name matches
   --quick              what continuous integration runs: of bpf and net what kernels differ in, on veth and virtio
   --jobs N             CPUs of the machine, and tests at once: 2
-  --time-limit S       of one machine, seconds: 3600
+  --time-limit S       of one machine, seconds: 14400
   --fetch              no tests: only fetches the kernels, and says which, or why there is none
   --shell              no tests: a shell in the machine, on this terminal
   --readme             writes the table of results into README.md
@@ -30,6 +31,8 @@ source selftests/support/packages.sh
 source $here/kernels.sh
 # shellcheck source=selftests/vm/initramfs.sh
 source $here/initramfs.sh
+# shellcheck source=selftests/vm/wires.sh
+source $here/wires.sh
 
 # On other uplinks than a veth: what a driver can get wrong.
 uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World)'
@@ -39,7 +42,7 @@ quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRxSteer|VportRx|Vport
 quick_filter+='|^net\.(LateBind|Doctor|Modes/(Steering\.(Udp|Every)|Transmit\.(OnLink|ThroughAGateway))|Mstackd/Lifetime\.Close)'
 quick_uplink_filter='^net\.Modes/(Steering\.Udp|Transmit\.OnLink)'
 
-build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=3600 shell=0 readme=0 fetch=0 versions=()
+build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 versions=()
 while (($#)); do
   case $1 in
     --build | --uplink | --label | --filter | --jobs | --time-limit)
@@ -59,11 +62,11 @@ while (($#)); do
     --fetch) fetch=1; shift ;;
     --readme) readme=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    [0-9]*) versions+=("$1"); shift ;;
+    newest | [0-9]*) versions+=("$1"); shift ;;
     *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
   esac
 done
-((${#versions[@]})) || versions=(6.1 6.12)
+((${#versions[@]})) || versions=(6.1 6.12 newest)
 if ((!${#uplinks[@]})); then
   uplinks=(veth virtio)
   ((quick)) || uplinks+=(e1000e)
@@ -74,24 +77,6 @@ build=$(realpath -m "$build")
   { echo "$build holds no built tests: cmake --build it, or say --build DIR" >&2; exit 1; }
 state=$build/vm
 mkdir -p "$state/kernels"
-
-# nics UPLINK: QEMU's options. Two wires, each a hub with two NICs: one is the host's, the other the wire's end.
-nics() {
-  local device=$1 options='' n
-  case $1 in
-    veth) return ;;
-    virtio)
-      device=virtio-net-pci
-      # XDP refuses frames that a virtual switch may have merged, or left without a checksum.
-      options=,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,csum=off,gso=off,host_tso4=off
-      options+=,host_tso6=off,host_ecn=off,host_ufo=off
-      ;;
-  esac
-  for n in 0 1 2 3; do
-    printf '%s\n' -netdev "hubport,id=port$n,hubid=$((n / 2))" \
-      -device "$device,netdev=port$n,mac=52:54:00:00:00:0$n$options"
-  done
-}
 
 # job UPLINK: the guest's work
 job() {
@@ -120,25 +105,29 @@ job() {
 
 # boot VERSION UPLINK: leaves the log and what came of it in a directory of its own; one line on stderr if it cannot
 boot() {
-  local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options
+  local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options beside=() why
   [[ $uplink != e1000e ]] || flavour=amd64
   out=$state/$version-$uplink
   rm -rf "$out"
   mkdir -p "$out"
   kernel=$(fetch_kernel "$version" $flavour "$state/kernels" 2>"$out/fetch.log") ||
     { tail -n 1 "$out/fetch.log" >"$out/not-run"; return 0; }
+  if [[ $uplink == virtio ]]; then
+    beside=(beside_taps)
+    why=$(beside_taps true 2>&1) || { echo "no taps can be made here: ${why%%$'\n'*}" >"$out/not-run"; return 0; }
+  fi
   job "$uplink" >"$out/job"
   make_initramfs "$build" "$kernel" "$out/job" "$out/initramfs"
   truncate -s 64M "$out/disk"
-  mapfile -t qemu_options < <(nics "$uplink")
+  mapfile -t qemu_options < <(nics "$uplink" "$jobs")
   local serial=(-serial "file:$out/log")
   ((!shell)) || serial=(-serial mon:stdio)
   # One thread for all CPUs of the machine: with several, one may run what another has just patched over in the kernel's
   # code, and the guest dies of an int3 that nobody put there.
   date +%s >"$out/started"
-  timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu max -machine q35 -smp "$jobs" -m 3072 \
-    -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* -initrd "$out/initramfs" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic' -drive "file=$out/disk,format=raw,if=virtio" \
+  "${beside[@]}" timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu max -machine q35 \
+    -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
+    -initrd "$out/initramfs" -append 'console=ttyS0 quiet panic=-1 oops=panic' -drive "file=$out/disk,format=raw,if=virtio" \
     "${qemu_options[@]}" || status=$?
   date +%s >"$out/ended"
   ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
