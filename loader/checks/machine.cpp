@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "checks/trials.hpp"
+#include "fd.hpp"
 
 namespace mstack::checks {
 namespace {
@@ -51,6 +52,14 @@ std::string read_line(const char* path) {
   std::ifstream file(path);
   std::getline(file, line);
   return line;
+}
+
+// Only opens one.
+Expected<void> can_write_sysctls() {
+  constexpr const char* any = "/proc/sys/net/ipv4/conf/default/forwarding";
+  if (const Fd fd(::open(any, O_WRONLY | O_CLOEXEC)); !fd)
+    return system_failure(errno, std::string("cannot write to ") + any);
+  return {};
 }
 
 Check btf_check() {
@@ -118,11 +127,16 @@ Check jit_check(std::string_view enabled, std::string_view harden) {
   return good("jit", "BPF programs are compiled");
 }
 
-Check reverse_path_check(std::string_view all) {
-  if (all != "1") return good("sysctls", "nothing in the way of packets");
-  return warning("sysctls",
-                 "net.ipv4.conf.all.rp_filter=1 drops what stacks send to this host's own addresses: sysctl -w "
-                 "net.ipv4.conf.all.rp_filter=2");
+Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter) {
+  if (!writable)
+    return failed("sysctls", writable.error(),
+                  "mstackd sets those of the devices that it makes: let it write there (/proc/sys is read-only in "
+                  "many containers)");
+  if (rp_filter == "1")
+    return warning("sysctls",
+                   "net.ipv4.conf.all.rp_filter=1 drops what stacks send to this host's own addresses: sysctl -w "
+                   "net.ipv4.conf.all.rp_filter=2");
+  return good("sysctls", "those of devices can be set, and none is in the way of packets");
 }
 
 Needed needed_of_machine() {
@@ -130,6 +144,7 @@ Needed needed_of_machine() {
   needed.checks.push_back(kernel_check(release_of_kernel()));
   const auto effective = effective_capabilities();
   needed.checks.push_back(capabilities_check(effective.value_or(0)));
+  needed.checks.push_back(sysctls_check(can_write_sysctls(), read_line("/proc/sys/net/ipv4/conf/all/rp_filter")));
   try_kernel(needed);
   return needed;
 }
@@ -139,7 +154,7 @@ std::vector<Check> advice_for_machine() {
   const bool limited = memory_is_limited();
   return {accounting_check(effective, limited), memlock_check(effective, limited),
           jit_check(read_line("/proc/sys/net/core/bpf_jit_enable"), read_line("/proc/sys/net/core/bpf_jit_harden")),
-          btf_check(), reverse_path_check(read_line("/proc/sys/net/ipv4/conf/all/rp_filter"))};
+          btf_check()};
 }
 
 }  // namespace mstack::checks

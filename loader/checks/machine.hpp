@@ -30,6 +30,6 @@ Check capabilities_check(std::uint64_t effective);
 Check accounting_check(std::uint64_t effective, bool memory_is_limited);
 Check memlock_check(std::uint64_t effective, bool is_limited);
 Check jit_check(std::string_view enabled, std::string_view harden);  // the sysctls; empty: they cannot be read
-Check reverse_path_check(std::string_view all);
+Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter);  // the latter of all interfaces
 
 }  // namespace mstack::checks

@@ -25,6 +25,11 @@ namespace {
 
 constexpr const char* as_root = "run this as root, outside of containers that take rights away";
 
+// What to do about a kernel that does not know what it is asked for; or that does not let us.
+const char* advice_for(const Error& error, const char* if_unknown) {
+  return error.code == EPERM || error.code == EACCES ? as_root : if_unknown;
+}
+
 // A program that returns a number, and is called mstack_trial.
 Expected<Fd> load_program(bpf_prog_type type, int verdict) {
   const bpf_insn instructions[] = {
@@ -96,7 +101,7 @@ Expected<net::OwnedLink> make_veth(net::Links& links) {
 
 Check veth_check(const Expected<net::OwnedLink>& veth, const Expected<Fd>& program) {
   constexpr const char* advice = "load the module (modprobe veth), or use a kernel with CONFIG_VETH";
-  if (!veth) return failed("veth", veth.error(), advice);
+  if (!veth) return failed("veth", veth.error(), advice_for(veth.error(), advice));
   if (!program) return failed("veth", program.error(), as_root);
   const auto link = daemon::create_link(program->get(), static_cast<int>(veth->ifindex()), BPF_XDP, XDP_FLAGS_DRV_MODE);
   if (!link) return failed("veth", link.error(), as_root);
@@ -109,18 +114,19 @@ Check tc_check(const Expected<net::OwnedLink>& veth) {
   if (!program) return failed("tc", program.error(), as_root);
   if (const auto attached = net::attach_tc_ingress(veth->ifindex(), program->get()); !attached)
     return failed("tc", attached.error(),
-                  "load the modules (modprobe sch_ingress cls_bpf), or use a kernel with CONFIG_NET_SCH_INGRESS and "
-                  "CONFIG_NET_CLS_BPF");
+                  advice_for(attached.error(),
+                             "load the modules (modprobe -a sch_ingress cls_bpf), or use a kernel with "
+                             "CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"));
   return good("tc", "BPF programs in TC");
 }
 
 Check sock_diag_check(bool& sees_bound_tcp) {
-  constexpr const char* advice = "load the modules (modprobe tcp_diag udp_diag)";
+  constexpr const char* advice = "load the modules (modprobe -a tcp_diag udp_diag)";
   const auto tcp = net::sees_bound_tcp();
-  if (!tcp) return failed("sock_diag", tcp.error(), advice);
+  if (!tcp) return failed("sock_diag", tcp.error(), advice_for(tcp.error(), advice));
   constexpr std::uint16_t port = 1;
   if (const auto udp = net::holders(IPPROTO_UDP, std::span(&port, 1)); !udp)
-    return failed("sock_diag", udp.error(), advice);
+    return failed("sock_diag", udp.error(), advice_for(udp.error(), advice));
   sees_bound_tcp = *tcp;
   if (*tcp) return good("sock_diag", "shows who holds a port");
   return warning("sock_diag",
@@ -134,6 +140,16 @@ Check bpf_check(const Expected<Fd>& program) {
   return failed("bpf", program.error(), code == ENOSYS ? "the kernel has no BPF (CONFIG_BPF_SYSCALL)" : as_root);
 }
 
+Check namespaces_check(const Expected<net::NetnsScope>& entered) {
+  const auto tried = entered ? net::Sysfs::open() : std::unexpected(entered.error());
+  if (tried) return good("namespaces", "network namespaces can be made");
+  const int code = tried.error().code;
+  return failed("namespaces", tried.error(),
+                code == ENOSPC   ? "too many: raise the limit (sysctl -w user.max_net_namespaces=10000)"
+                : code == EINVAL ? "the kernel has none (CONFIG_NET_NS)"
+                                 : as_root);
+}
+
 }  // namespace
 
 void try_kernel(Needed& needed) {
@@ -141,16 +157,9 @@ void try_kernel(Needed& needed) {
   needed.checks.push_back(bpf_check(program));
   needed.checks.push_back(sock_diag_check(needed.sees_bound_tcp));
   auto links = net::Links::open_anonymous();
-  if (!links) {
-    needed.checks.push_back(failed("namespaces", links.error(), as_root));
-    return;
-  }
-  needed.checks.push_back(good("namespaces", "network namespaces can be made"));
-  const auto scope = net::NetnsScope::enter(links->netns());
-  if (!scope) {
-    needed.checks.push_back(failed("namespaces", scope.error(), as_root));
-    return;
-  }
+  const auto scope = links ? net::NetnsScope::enter(links->netns()) : std::unexpected(links.error());
+  needed.checks.push_back(namespaces_check(scope));
+  if (!scope) return;
   needed.checks.push_back(af_xdp_check(*links, needed.maps_bound_rings));
   const auto veth = make_veth(*links);
   needed.checks.push_back(veth_check(veth, program));

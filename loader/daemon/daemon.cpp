@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "checks/places.hpp"
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
@@ -77,6 +78,8 @@ Expected<void> Daemon::start() {
   loop_.emplace(std::move(*loop));
 
   needed_ = checks::needed_of_machine();
+  needed_.checks.push_back(checks::cgroup_check(options_.cgroup));
+  needed_.checks.push_back(checks::pin_dir_check(options_.pin_dir));
   if (auto fit = checks::require(needed_.checks); !fit) return fit;
   for (const checks::Check& check : needed_.checks)
     if (check.state == checks::State::warning) log::warn("{}", check.text);

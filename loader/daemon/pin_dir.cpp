@@ -48,7 +48,8 @@ Expected<void> make_directory(const std::string& path) {
 }  // namespace
 
 Expected<PinPlace> look_at_pin_place(const std::string& path) {
-  if (path.starts_with(std::string(usual_mount) + "/") && !is_bpf_filesystem(usual_mount))
+  if (path.starts_with(std::string(usual_mount) + "/") && !is_bpf_filesystem(usual_mount) &&
+      ::access(usual_mount, F_OK) == 0)
     return PinPlace::to_be_mounted;
   const std::string parent = std::filesystem::path(path).lexically_normal().parent_path();
   if (is_bpf_filesystem(path) || is_bpf_filesystem(parent)) return PinPlace::ready;

@@ -4,6 +4,11 @@
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -13,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -41,6 +47,48 @@ Loss without(std::vector<unsigned> capabilities) {
       half.inheritable &= rest;
     }
     check(static_cast<int>(::syscall(SYS_capset, &header, data.data())), "capset");
+  };
+}
+
+// As on a kernel that lacks something: the system call fails if that argument has that value.
+Loss refusing(long call, unsigned argument, std::uint32_t value, int error) {
+  return [=] {
+    constexpr std::uint32_t number = offsetof(seccomp_data, nr), arguments = offsetof(seccomp_data, args);
+    std::array<sock_filter, 6> filter = {{
+        {.code = BPF_LD | BPF_W | BPF_ABS, .jt = 0, .jf = 0, .k = number},
+        {.code = BPF_JMP | BPF_JEQ | BPF_K, .jt = 0, .jf = 3, .k = static_cast<std::uint32_t>(call)},
+        {.code = BPF_LD | BPF_W | BPF_ABS, .jt = 0, .jf = 0, .k = arguments + 8 * argument},
+        {.code = BPF_JMP | BPF_JEQ | BPF_K, .jt = 0, .jf = 1, .k = value},
+        {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)},
+        {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = SECCOMP_RET_ALLOW},
+    }};
+    const sock_fprog program = {.len = static_cast<unsigned short>(filter.size()), .filter = filter.data()};
+    check(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), "seccomp");
+  };
+}
+
+// Mounts as they are elsewhere, for the process alone.
+void own_mounts() {
+  check(::unshare(CLONE_NEWNS), "unshare mounts");
+  check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "make mounts private");
+}
+std::vector<std::string> mounts_of(const std::string& type) {
+  std::vector<std::string> places;
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string device, place, kind, rest; mounts >> device >> place >> kind && std::getline(mounts, rest);)
+    if (kind == type) places.push_back(place);
+  return places;
+}
+void cover(const char* directory) {
+  check(::mount("none", directory, "tmpfs", 0, nullptr), std::string("cover ") + directory);
+}
+// The JIT's settings, which only the machine's own namespace shows.
+Loss with_jit(const char* enabled, const char* harden) {
+  return [=] {
+    own_mounts();
+    cover("/proc/sys/net/core");
+    std::ofstream("/proc/sys/net/core/bpf_jit_enable") << enabled << '\n';
+    std::ofstream("/proc/sys/net/core/bpf_jit_harden") << harden << '\n';
   };
 }
 
@@ -86,7 +134,9 @@ class Doctor : public NetTest {
     if (std::ranges::find(arguments, "--cgroup") == arguments.end())
       command.insert(command.end(), {"--cgroup", world().cgroup()});
     command.insert(command.end(), arguments.begin(), arguments.end());
-    const Completed result = run_with(loss, command);
+    return read(run_with(loss, command));
+  }
+  static Report read(const Completed& result) {
     EXPECT_EQ(result.err, "");
     Report report = {.exit = result.exit, .lines = {}};
     const Json json = Json::parse(result.out);
@@ -103,6 +153,16 @@ class Doctor : public NetTest {
     EXPECT_EQ(result.exit, failed);
     EXPECT_NE(result.err.find(name + ": " + report.text(name)), std::string::npos)
         << result.err << "does not say: " << report.text(name);
+  }
+
+  // The doctor says that `name` is missing, and what to do; mstackd does not start, and says the same.
+  void expect_missing(const Loss& loss, const std::string& name, const std::string& advice) const {
+    SCOPED_TRACE(name);
+    const Report report = examine(loss);
+    EXPECT_EQ(report.exit, failed);
+    EXPECT_EQ(report.state(name), "failed");
+    EXPECT_NE(report.text(name).find(advice), std::string::npos) << report.text(name);
+    expect_mstackd_says_so(loss, report, name);
   }
 
   std::string mstack_, mstackd_;
@@ -177,6 +237,97 @@ TEST_F(Doctor, WhatIsLessIsAWarningAndNoMore) {
   const Report strict = examine(nothing);
   EXPECT_EQ(strict.state("sysctls"), "warning");
   EXPECT_EQ(strict.exit, done);
+}
+
+TEST_F(Doctor, AKernelThatLacksSomething) {
+  expect_missing(refusing(SYS_socket, 0, AF_XDP, EAFNOSUPPORT), "af_xdp", "CONFIG_XDP_SOCKETS");
+  expect_missing(refusing(SYS_bpf, 0, BPF_PROG_LOAD, ENOSYS), "bpf", "CONFIG_BPF_SYSCALL");
+  expect_missing(refusing(SYS_bpf, 0, BPF_PROG_QUERY, EINVAL), "cgroup", "CONFIG_CGROUP_BPF");
+  expect_missing(refusing(SYS_socket, 2, NETLINK_SOCK_DIAG, EPROTONOSUPPORT), "sock_diag", "modprobe -a tcp_diag");
+  expect_missing(refusing(SYS_unshare, 0, CLONE_NEWNET, ENOSPC), "namespaces", "user.max_net_namespaces");
+  expect_missing(refusing(SYS_unshare, 0, CLONE_NEWNET, EINVAL), "namespaces", "CONFIG_NET_NS");
+}
+
+TEST_F(Doctor, SysctlsThatCannotBeWritten) {
+  const Loss loss = [] {
+    own_mounts();
+    check(::mount("/proc/sys", "/proc/sys", nullptr, MS_BIND, nullptr), "bind /proc/sys");
+    check(::mount(nullptr, "/proc/sys", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr), "make it read-only");
+  };
+  expect_missing(loss, "sysctls", "/proc/sys is read-only in many containers");
+}
+
+TEST_F(Doctor, TooLittleLockedMemoryForOneSocket) {
+  const Loss loss = [] {
+    const rlimit little = {.rlim_cur = 1 << 16, .rlim_max = 1 << 16};
+    check(::setrlimit(RLIMIT_MEMLOCK, &little), "setrlimit");
+    without({CAP_SYS_RESOURCE, CAP_IPC_LOCK})();
+  };
+  expect_missing(loss, "af_xdp", "ulimit -l unlimited");
+}
+
+TEST_F(Doctor, ProgramsThatAreNotCompiled) {
+  EXPECT_EQ(examine(with_jit("1", "1")).text("jit"), "BPF programs are compiled");
+  for (const auto& [loss, advice] : {std::pair{with_jit("0", "0"), "net.core.bpf_jit_enable=1"},
+                                     std::pair{with_jit("1", "2"), "net.core.bpf_jit_harden=1"}}) {
+    const Report report = examine(loss);
+    EXPECT_EQ(report.exit, done);
+    EXPECT_EQ(report.state("jit"), "warning");
+    EXPECT_NE(report.text("jit").find(advice), std::string::npos) << report.text("jit");
+  }
+}
+
+TEST_F(Doctor, AKernelThatDoesNotDescribeItsTypes) {
+  const Report report = examine([] {
+    own_mounts();
+    cover("/sys/kernel/btf");
+  });
+  EXPECT_EQ(report.exit, done);
+  EXPECT_EQ(report.state("btf"), "warning");
+}
+
+TEST_F(Doctor, NoCgroups) {
+  const Loss loss = [] {
+    own_mounts();
+    for (const std::string& place : mounts_of("cgroup2"))
+      check(::umount2(place.c_str(), MNT_DETACH), "unmount " + place);
+  };
+  const Report report = read(run_with(loss, {mstack_, "--pin-dir", world().pin_dir(), "doctor", "--json"}));
+  EXPECT_EQ(report.exit, failed);
+  EXPECT_NE(report.text("cgroup").find("mount -t cgroup2 none DIR"), std::string::npos) << report.text("cgroup");
+  const Completed refused =
+      run_with(loss, {mstackd_, "--run-dir", world().directory() + "/other", "--pin-dir", world().pin_dir()});
+  EXPECT_EQ(refused.exit, failed);
+  EXPECT_NE(refused.err.find("cgroup: " + report.text("cgroup")), std::string::npos) << refused.err;
+}
+
+TEST_F(Doctor, NoBpfFilesystem) {
+  const std::vector<std::string> doctor{mstack_, "doctor", "--json", "--cgroup", world().cgroup()};
+  const Report to_be_mounted = read(run_with(
+      [] {
+        own_mounts();
+        cover("/sys/fs/bpf");
+      },
+      doctor));
+  EXPECT_EQ(to_be_mounted.exit, done);
+  EXPECT_EQ(to_be_mounted.text("bpffs"), "/sys/fs/bpf/mstack: mstackd mounts the bpf filesystem");
+
+  // Nowhere to mount it; the cgroups stay where they are.
+  const Loss loss = [cgroup = world().cgroup()] {
+    own_mounts();
+    const Fd kept{check(::open(cgroup.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), "open " + cgroup)};
+    cover("/sys/fs");
+    std::filesystem::create_directories(cgroup);
+    const std::string source = "/proc/self/fd/" + std::to_string(kept.get());
+    check(::mount(source.c_str(), cgroup.c_str(), nullptr, MS_BIND, nullptr), "bind " + cgroup);
+  };
+  const Report nowhere = read(run_with(loss, doctor));
+  EXPECT_EQ(nowhere.exit, failed);
+  EXPECT_NE(nowhere.text("bpffs").find("mount -t bpf bpf DIR"), std::string::npos) << nowhere.text("bpffs");
+  const Completed refused =
+      run_with(loss, {mstackd_, "--run-dir", world().directory() + "/other", "--cgroup", world().cgroup()});
+  EXPECT_EQ(refused.exit, failed);
+  EXPECT_NE(refused.err.find("bpffs: " + nowhere.text("bpffs")), std::string::npos) << refused.err;
 }
 
 TEST_F(Doctor, PlacesThatAreNone) {
