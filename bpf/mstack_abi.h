@@ -28,7 +28,7 @@ struct mstack_address {
 struct mstack_tuple {
 	__be32 addr[4];
 	__be16 port;
-	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 protocol; /* IPPROTO_TCP, _UDP, _UDPLITE, _SCTP or _DCCP */
 	__u8 zero;     /* part of the key, so it must be 0 */
 };
 
@@ -133,7 +133,8 @@ struct mstack_meta {
 	X(RX_PASS_UNCLAIMED, "to the kernel: tuple is not claimed")                                                    \
 	X(RX_PASS_NOT_LOCAL, "to the kernel: wildcard claim, but not an address of this host")                         \
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
-	X(RX_PASS_PROTOCOL, "to the kernel: neither TCP nor UDP")                                                      \
+	X(RX_PASS_PROTOCOL, "to the kernel: a protocol without ports, or ICMP that is no error")                       \
+	X(RX_PASS_ICMP, "to the kernel: ICMP error that does not quote enough of a packet of the address it went to")  \
 	X(RX_PASS_FRAGMENT, "to the kernel: fragment")                                                                 \
 	X(RX_PASS_HEADERS, "to the kernel: source routed, or more options or extension headers than are walked")       \
 	X(RX_PASS_MALFORMED, "to the kernel: truncated or malformed")                                                  \
@@ -149,7 +150,9 @@ struct mstack_meta {
 	X(TX_DROP_MALFORMED, "dropped: truncated or malformed")                                                        \
 	X(TX_DROP_NOT_IP, "dropped: neither IPv4 nor IPv6")                                                            \
 	X(TX_DROP_ARP, "dropped: ARP other than a request for another's address")                                      \
-	X(TX_DROP_PROTOCOL, "dropped: neither TCP nor UDP")                                                            \
+	X(TX_DROP_PROTOCOL, "dropped: a protocol without ports, or ICMP that is no error")                             \
+	X(TX_DROP_ICMP, "dropped: ICMP error that is not about a packet to the sender, or that only routers send")     \
+	X(TX_DROP_ICMP_RATE, "dropped: more ICMP errors than a queue may send")                                        \
 	X(TX_DROP_FRAGMENT, "dropped: fragment")                                                                       \
 	X(TX_DROP_HEADERS, "dropped: more options or extension headers than are walked")                               \
 	X(TX_DROP_SOURCE_ROUTE, "dropped: source routing")                                                             \
@@ -197,11 +200,24 @@ struct mstack_event {
  * port_gate: how many claims a (protocol, port) has. One array read tells uplink_rx that nobody claimed
  * what most packets carry. mstackd maps it and counts up, sock_release counts down, both atomically.
  */
-#define MSTACK_GATE_SIZE (2 * 65536)
+#define MSTACK_GATE_SIZE (5 * 65536)
 
 static inline __attribute__((always_inline)) __u32 mstack_gate_index(__u8 protocol, __u16 port_host_order)
 {
-	return (protocol == 17 /* IPPROTO_UDP */ ? 65536 : 0) + port_host_order;
+	switch (protocol) {
+	case 6: /* IPPROTO_TCP */
+		return port_host_order;
+	case 17: /* IPPROTO_UDP */
+		return 65536 + port_host_order;
+	case 136: /* IPPROTO_UDPLITE */
+		return 2 * 65536 + port_host_order;
+	case 132: /* IPPROTO_SCTP */
+		return 3 * 65536 + port_host_order;
+	case 33: /* IPPROTO_DCCP */
+		return 4 * 65536 + port_host_order;
+	default: /* no element */
+		return MSTACK_GATE_SIZE;
+	}
 }
 
 /*

@@ -177,10 +177,16 @@ static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socke
 	return 0;
 }
 
+/* SCTP is not among them: its sockets bind() by a function of their own, which runs none of the hooks. */
+static __always_inline bool has_ports(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+	       protocol == IPPROTO_DCCP;
+}
+
 static __always_inline bool is_of_concern(struct bpf_sock *ctx)
 {
-	return (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP) &&
-	       bpf_get_netns_cookie(ctx) == netns_cookie;
+	return has_ports(ctx->protocol) && bpf_get_netns_cookie(ctx) == netns_cookie;
 }
 
 static __always_inline struct mstack_socket describe(struct bpf_sock *ctx)
@@ -231,8 +237,7 @@ static __always_inline int mark_picked_port(struct bpf_sock_addr *ctx)
 {
 	struct mstack_socket *record;
 
-	if (ctx->user_port || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP) ||
-	    bpf_get_netns_cookie(ctx) != netns_cookie)
+	if (ctx->user_port || !has_ports(ctx->protocol) || bpf_get_netns_cookie(ctx) != netns_cookie)
 		return 1;
 	record = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!record)

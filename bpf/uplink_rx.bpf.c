@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* XDP on an uplink: whose is this packet? Its owner's stack gets it; what nobody claimed is the kernel's, untouched. */
 #include "lib/count.h"
+#include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/parse.h"
 #include "lib/steer.h"
@@ -20,14 +21,25 @@ int uplink_rx(struct xdp_md *ctx)
 	union owner owner;
 	enum mstack_verdict verdict;
 
-	switch (parse(&packet, data, end, PARSE_RECEIVED)) {
+	switch (parse(&packet, ctx, data, end, PARSE_RECEIVED)) {
 	case PARSED:
 		break;
 	case PARSED_ARP:
 	case NOT_IP:
 		return pass(MSTACK_RX_PASS_NOT_IP);
-	case PARSED_ICMPV6:
-	case NOT_TCP_UDP:
+	case PARSED_ICMP:
+		/* About a packet of whose source we may know the owner, and from here on treated like an answer to it.
+		 */
+		switch (read_icmp(&packet, ctx, PARSE_RECEIVED)) {
+		case ICMP_QUOTED:
+			break;
+		case ICMP_NO_ERROR:
+			return pass(MSTACK_RX_PASS_PROTOCOL);
+		default:
+			return pass(MSTACK_RX_PASS_ICMP);
+		}
+		break;
+	case NO_PORTS:
 		return pass(MSTACK_RX_PASS_PROTOCOL);
 	case FRAGMENT:
 		return pass(MSTACK_RX_PASS_FRAGMENT);

@@ -9,6 +9,7 @@
 #include "lib/answer.h"
 #include "lib/count.h"
 #include "lib/flow.h"
+#include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/pace.h"
 #include "lib/parse.h"
@@ -135,7 +136,7 @@ int vport_tx(struct xdp_md *ctx)
 	struct packet packet;
 	struct flow *flow = NULL;
 
-	parsed = parse(&packet, data, end, PARSE_TRANSMITTED);
+	parsed = parse(&packet, ctx, data, end, PARSE_TRANSMITTED);
 	if (parsed == PARSED) {
 		flow = place_of_flow(&packet, ifindex);
 		if (flow && is_known(flow, &packet, ifindex) && send_as_before(data, end, &packet, flow))
@@ -152,11 +153,21 @@ int vport_tx(struct xdp_md *ctx)
 		break;
 	case PARSED_ARP:
 		return answer(from, answer_arp(ctx, from->slot), MSTACK_TX_DROP_ARP);
-	case PARSED_ICMPV6:
-		return answer(from, answer_solicitation(ctx, from->slot), MSTACK_TX_DROP_PROTOCOL);
+	case PARSED_ICMP:
+		switch (read_icmp(&packet, ctx, PARSE_TRANSMITTED)) {
+		case ICMP_QUOTED:
+			break;
+		case ICMP_NO_ERROR:
+			if (!is_ipv6(&packet))
+				return drop(from->slot, MSTACK_TX_DROP_PROTOCOL);
+			return answer(from, answer_solicitation(ctx, from->slot), MSTACK_TX_DROP_PROTOCOL);
+		default:
+			return drop(from->slot, MSTACK_TX_DROP_ICMP);
+		}
+		break;
 	case NOT_IP:
 		return drop(from->slot, MSTACK_TX_DROP_NOT_IP);
-	case NOT_TCP_UDP:
+	case NO_PORTS:
 		return drop(from->slot, MSTACK_TX_DROP_PROTOCOL);
 	case FRAGMENT: /* only the first of a datagram carries ports, so the others could not be checked */
 		return drop(from->slot, MSTACK_TX_DROP_FRAGMENT);
@@ -174,6 +185,8 @@ int vport_tx(struct xdp_md *ctx)
 		return drop_tuple(from, &packet.source, verdict);
 	if (!is_unicast(packet.destination.addr))
 		return drop_tuple(from, &packet.source, MSTACK_TX_DROP_DESTINATION);
+	if (parsed == PARSED_ICMP && !may_send_icmp(from->slot))
+		return drop(from->slot, MSTACK_TX_DROP_ICMP_RATE);
 	return send(ctx, data, &packet, from, flow);
 }
 
@@ -205,8 +218,16 @@ int vport_tx_slow(struct __sk_buff *skb)
 		count(MSTACK_TX_DROP_NO_VPORT);
 		return TC_ACT_SHOT;
 	}
-	if (parse(&packet, data, end, PARSE_TRANSMITTED) != PARSED)
+	switch (parse(&packet, skb, data, end, PARSE_TRANSMITTED | PARSE_IN_TC)) {
+	case PARSED:
+		break;
+	case PARSED_ICMP: /* vport_tx has counted it against the rate */
+		if (read_icmp(&packet, skb, PARSE_TRANSMITTED | PARSE_IN_TC) != ICMP_QUOTED)
+			return slow_drop(from->slot, MSTACK_TX_DROP_ICMP);
+		break;
+	default:
 		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	}
 	verdict = check_source(from, &packet.source);
 	if (verdict != MSTACK_TX_SENT)
 		return slow_drop(from->slot, verdict);

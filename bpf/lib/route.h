@@ -16,12 +16,15 @@ static __always_inline void route_query(struct bpf_fib_lookup *fib, const struct
 					__u16 length)
 {
 	*fib = (struct bpf_fib_lookup){
-		.l4_protocol = packet->source.protocol,
-		.sport = packet->source.port,
-		.dport = packet->destination.port,
+		.l4_protocol = packet->protocol,
 		.tot_len = length,
 		.ifindex = ifindex,
 	};
+	/* The tuples of an ICMP error are those of its quote: its own ports it has none. */
+	if (packet->protocol == packet->source.protocol) {
+		fib->sport = packet->source.port;
+		fib->dport = packet->destination.port;
+	}
 	if (packet->ethertype == bpf_htons(ETH_P_IP)) {
 		fib->family = AF_INET;
 		fib->tos = packet->flow;
