@@ -13,6 +13,7 @@
 #define MSTACK_SCHEMA_VERSION 2
 
 #define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
+#define MSTACK_MIN_FRAME      1792 /* bytes of an Ethernet frame that every vport's device takes, at least */
 #define MSTACK_MAX_QUEUES     16   /* queues of one vport; they take contiguous slots */
 #define MSTACK_MAX_UPLINKS    64
 #define MSTACK_MAX_ADDRS      4096
@@ -135,9 +136,11 @@ struct mstack_meta {
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
 	X(RX_PASS_PROTOCOL, "to the kernel: a protocol without ports, or ICMP that is no error")                       \
 	X(RX_PASS_ICMP, "to the kernel: ICMP error that does not quote enough of a packet of the address it went to")  \
-	X(RX_PASS_FRAGMENT, "to the kernel: fragment")                                                                 \
+	X(RX_PASS_FRAGMENT, "to the kernel: fragment of a datagram whose first one was not steered")                   \
+	X(RX_PASS_OVERLAP, "to the kernel: fragment that overlaps the first one")                                      \
 	X(RX_PASS_HEADERS, "to the kernel: source routed, or more options or extension headers than are walked")       \
 	X(RX_PASS_MALFORMED, "to the kernel: truncated or malformed")                                                  \
+	X(RX_DROP_TOO_BIG, "dropped: larger than the vport's frames")                                                  \
 	X(RX_DROP_NO_VPORT, "dropped: claimed, but the vport is gone")                                                 \
 	X(RX_DELIVERED, "delivered to a stack's socket")                                                               \
 	X(RX_DROP_NO_SOCKET, "dropped: the stack's socket is closed")                                                  \
@@ -153,7 +156,8 @@ struct mstack_meta {
 	X(TX_DROP_PROTOCOL, "dropped: a protocol without ports, or ICMP that is no error")                             \
 	X(TX_DROP_ICMP, "dropped: ICMP error that is not about a packet to the sender, or that only routers send")     \
 	X(TX_DROP_ICMP_RATE, "dropped: more ICMP errors than a queue may send")                                        \
-	X(TX_DROP_FRAGMENT, "dropped: fragment")                                                                       \
+	X(TX_DROP_FRAGMENT, "dropped: fragment of a datagram whose first one was not sent")                            \
+	X(TX_DROP_OVERLAP, "dropped: fragment that overlaps the first one")                                            \
 	X(TX_DROP_HEADERS, "dropped: more options or extension headers than are walked")                               \
 	X(TX_DROP_SOURCE_ROUTE, "dropped: source routing")                                                             \
 	X(TX_DROP_UNCLAIMED, "dropped: source tuple is not claimed")                                                   \

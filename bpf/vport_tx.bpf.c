@@ -9,6 +9,7 @@
 #include "lib/answer.h"
 #include "lib/count.h"
 #include "lib/flow.h"
+#include "lib/fragment.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/pace.h"
@@ -72,11 +73,150 @@ static __always_inline enum mstack_verdict check_source(const struct mstack_host
 	return owner.flags & OWNER_LOCAL ? MSTACK_TX_SENT : MSTACK_TX_DROP_NOT_LOCAL;
 }
 
+static __always_inline enum mstack_verdict why_dropped(enum parse_result parsed)
+{
+	switch (parsed) {
+	case NOT_IP:
+		return MSTACK_TX_DROP_NOT_IP;
+	case PARSED_ARP:
+		return MSTACK_TX_DROP_ARP;
+	case PARSED_ICMP:
+	case NO_PORTS:
+		return MSTACK_TX_DROP_PROTOCOL;
+	case FRAGMENT:
+		return MSTACK_TX_DROP_FRAGMENT;
+	case TOO_MANY_HEADERS:
+		return MSTACK_TX_DROP_HEADERS;
+	case SOURCE_ROUTED: /* the wire would carry it somewhere else than the route that was checked */
+		return MSTACK_TX_DROP_SOURCE_ROUTE;
+	default:
+		return MSTACK_TX_DROP_MALFORMED;
+	}
+}
+
+static __always_inline enum mstack_verdict settle_first(const struct mstack_host_end *from, const struct packet *packet,
+							const struct fragment *fragment, enum parse_result parsed,
+							struct datagram_place *place)
+{
+	__u64 cookie = parsed == PARSED ? cookie_of(&packet->source, from->vport) : 0;
+
+	/* Of several of a key the newest decides, whatever the ones before it were. */
+	if (cookie)
+		remember_datagram(place, packet, fragment, from->vport, cookie);
+	else
+		forget_datagram(place, fragment);
+	return parsed == PARSED ? MSTACK_TX_SENT : why_dropped(parsed);
+}
+
+static __always_inline enum mstack_verdict settle_later(const struct mstack_host_end *from, struct packet *packet,
+							const struct fragment *fragment, struct datagram_place *place)
+{
+	struct recalled first;
+	__u64 cookie;
+
+	if (!recall_datagram(place, packet, fragment, &first))
+		return MSTACK_TX_DROP_FRAGMENT;
+	if (fragment->offset < first.length)
+		return MSTACK_TX_DROP_OVERLAP;
+	cookie = cookie_of(&packet->source, from->vport);
+	if (cookie && (first.vport != from->vport || first.cookie != cookie))
+		return MSTACK_TX_DROP_FRAGMENT;
+	return MSTACK_TX_SENT;
+}
+
+/*
+ * The first fragment of a datagram may leave as any packet may, a later one if the first did, and if it would itself.
+ * TX_SENT: the packet now has the ports of its datagram, so that all of it take the same way, once its source was
+ * checked as that of any packet.
+ */
+static __always_inline enum mstack_verdict settle_fragment(const struct mstack_host_end *from, struct packet *packet,
+							   void *ctx, void *data, const void *end, __u32 how)
+{
+	struct datagram_place *place;
+	struct fragment fragment;
+	enum parse_result parsed;
+
+	parsed = read_fragment(packet, &fragment, ctx, data, end, how);
+	if (fragment.kind != FIRST_FRAGMENT && parsed != PARSED)
+		return why_dropped(parsed);
+	place = place_of_sent(&fragment.key, from->vport);
+	if (!place)
+		return MSTACK_TX_DROP_NO_VPORT;
+	if (fragment.kind == FIRST_FRAGMENT)
+		return settle_first(from, packet, &fragment, parsed, place);
+	return settle_later(from, packet, &fragment, place);
+}
+
+/* Not static, so that the verifier looks at them once, apart from all the ways that lead here. */
+__noinline int settle_sent_fragment(struct xdp_md *ctx, struct packet *packet)
+{
+	__u32 ifindex = ctx->ingress_ifindex;
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+
+	if (!from || !packet)
+		return MSTACK_TX_DROP_NO_VPORT;
+	return settle_fragment(from, packet, ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end,
+			       PARSE_TRANSMITTED);
+}
+
+__noinline int settle_slow_fragment(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 ifindex = skb->ifindex;
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+
+	if (!from || !packet)
+		return MSTACK_TX_DROP_NO_VPORT;
+	return settle_fragment(from, packet, skb, (void *)(long)skb->data, (void *)(long)skb->data_end,
+			       PARSE_TRANSMITTED | PARSE_IN_TC);
+}
+
+/* What such a function returns is any number to the verifier. */
+static __always_inline enum mstack_verdict as_verdict(__u32 returned)
+{
+	return returned < MSTACK_VERDICT_COUNT ? returned : MSTACK_TX_DROP_FRAGMENT;
+}
+
+/* Of a first fragment that did not leave after all: nor do the later ones. */
+static __always_inline int forget_fragment(void *ctx, void *data, const void *end, __u32 ifindex, __u32 how)
+{
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	struct datagram_place *place;
+	struct fragment fragment;
+	struct packet packet;
+
+	if (!from || parse(&packet, ctx, data, end, how) != FRAGMENT)
+		return 0;
+	without_ports(&packet);
+	read_fragment(&packet, &fragment, ctx, data, end, how);
+	place = place_of_sent(&fragment.key, from->vport);
+	if (place && fragment.kind == FIRST_FRAGMENT)
+		forget_datagram(place, &fragment);
+	return 0;
+}
+
+__noinline int forget_sent_fragment(struct xdp_md *ctx)
+{
+	return forget_fragment(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->ingress_ifindex,
+			       PARSE_TRANSMITTED);
+}
+
+__noinline int forget_slow_fragment(struct __sk_buff *skb)
+{
+	return forget_fragment(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->ifindex,
+			       PARSE_TRANSMITTED | PARSE_IN_TC);
+}
+
 /* Left to vport_tx_slow, addressed so that the kernel takes it in. It counts what becomes of the packet. */
 static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct mstack_host_end *from)
 {
 	write_macs_to_host(eth, from->slot);
 	return XDP_PASS;
+}
+
+/* What the MTU is about: all that is behind the Ethernet header, padding too, as it would be in the next device. */
+static __always_inline __u32 size_of(const struct ethhdr *eth, const void *end)
+{
+	return end - (const void *)(eth + 1);
 }
 
 /* The way of the flow's last packet, for one whose source was checked as ever. False: find out. */
@@ -95,9 +235,12 @@ static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, 
 static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
 				const struct mstack_host_end *from, struct flow *flow)
 {
+	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
 	struct bpf_fib_lookup fib;
 
-	route_query(&fib, packet, ctx->ingress_ifindex, packet->length);
+	if (size > 0xffff)
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
+	route_query(&fib, packet, ctx->ingress_ifindex, size);
 	switch (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
@@ -135,11 +278,13 @@ int vport_tx(struct xdp_md *ctx)
 	enum parse_result parsed;
 	struct packet packet;
 	struct flow *flow = NULL;
+	int action;
 
 	parsed = parse(&packet, ctx, data, end, PARSE_TRANSMITTED);
 	if (parsed == PARSED) {
 		flow = place_of_flow(&packet, ifindex);
-		if (flow && is_known(flow, &packet, ifindex) && send_as_before(data, end, &packet, flow))
+		if (flow && is_known(flow, &packet, size_of(data, end), ifindex) &&
+		    send_as_before(data, end, &packet, flow))
 			return XDP_REDIRECT;
 	}
 
@@ -165,29 +310,30 @@ int vport_tx(struct xdp_md *ctx)
 			return drop(from->slot, MSTACK_TX_DROP_ICMP);
 		}
 		break;
-	case NOT_IP:
-		return drop(from->slot, MSTACK_TX_DROP_NOT_IP);
-	case NO_PORTS:
-		return drop(from->slot, MSTACK_TX_DROP_PROTOCOL);
-	case FRAGMENT: /* only the first of a datagram carries ports, so the others could not be checked */
-		return drop(from->slot, MSTACK_TX_DROP_FRAGMENT);
-	case TOO_MANY_HEADERS:
-		return drop(from->slot, MSTACK_TX_DROP_HEADERS);
-	case SOURCE_ROUTED: /* the wire would carry it somewhere else than the route that was checked */
-		return drop(from->slot, MSTACK_TX_DROP_SOURCE_ROUTE);
-	case MALFORMED:
+	case FRAGMENT:
+		without_ports(&packet);
+		verdict = as_verdict(settle_sent_fragment(ctx, &packet));
+		if (verdict != MSTACK_TX_SENT)
+			return drop_tuple(from, &packet.source, verdict);
+		break;
 	default:
-		return drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+		return drop(from->slot, why_dropped(parsed));
 	}
 
 	verdict = check_source(from, &packet.source);
-	if (verdict != MSTACK_TX_SENT)
+	if (verdict == MSTACK_TX_SENT && !is_unicast(packet.destination.addr))
+		verdict = MSTACK_TX_DROP_DESTINATION;
+	if (verdict != MSTACK_TX_SENT) {
+		if (parsed == FRAGMENT)
+			forget_sent_fragment(ctx);
 		return drop_tuple(from, &packet.source, verdict);
-	if (!is_unicast(packet.destination.addr))
-		return drop_tuple(from, &packet.source, MSTACK_TX_DROP_DESTINATION);
+	}
 	if (parsed == PARSED_ICMP && !may_send_icmp(from->slot))
 		return drop(from->slot, MSTACK_TX_DROP_ICMP_RATE);
-	return send(ctx, data, &packet, from, flow);
+	action = send(ctx, data, &packet, from, flow);
+	if (parsed == FRAGMENT && action == XDP_DROP)
+		forget_sent_fragment(ctx);
+	return action;
 }
 
 static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)
@@ -196,44 +342,16 @@ static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)
 	return TC_ACT_SHOT;
 }
 
-/*
- * What vport_tx let through goes to this host's own stack, or to an uplink by way of the kernel's neighbour table,
- * which asks who has the next hop. The source is checked again, so that this gate holds by itself. Nothing from a
- * vport is ever forwarded by the kernel: its rules for forwarding know nothing of claims.
- */
-SEC("tc")
-int vport_tx_slow(struct __sk_buff *skb)
+static __always_inline int send_slow(struct __sk_buff *skb, const struct packet *packet,
+				     const struct mstack_host_end *from)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
-	__u32 ifindex = skb->ifindex;
-	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
-	struct bpf_fib_lookup fib;
 	struct bpf_redir_neigh next_hop = {};
-	enum mstack_verdict verdict;
-	struct packet packet;
+	struct bpf_fib_lookup fib;
 	bool is_known = true;
 
-	if (!from) {
-		count(MSTACK_TX_DROP_NO_VPORT);
-		return TC_ACT_SHOT;
-	}
-	switch (parse(&packet, skb, data, end, PARSE_TRANSMITTED | PARSE_IN_TC)) {
-	case PARSED:
-		break;
-	case PARSED_ICMP: /* vport_tx has counted it against the rate */
-		if (read_icmp(&packet, skb, PARSE_TRANSMITTED | PARSE_IN_TC) != ICMP_QUOTED)
-			return slow_drop(from->slot, MSTACK_TX_DROP_ICMP);
-		break;
-	default:
-		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
-	}
-	verdict = check_source(from, &packet.source);
-	if (verdict != MSTACK_TX_SENT)
-		return slow_drop(from->slot, verdict);
-	if (!is_unicast(packet.destination.addr))
+	if (!is_unicast(packet->destination.addr))
 		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
-	if (is_local(packet.destination.addr)) {
+	if (is_local(packet->destination.addr)) {
 		/* What the stack wrote as destination MAC has made it another host's before vport_tx wrote ours. */
 		if (bpf_skb_change_type(skb, PACKET_HOST))
 			return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
@@ -241,7 +359,7 @@ int vport_tx_slow(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	}
 
-	route_query(&fib, &packet, ifindex, 0); /* vport_tx checked the length */
+	route_query(&fib, packet, skb->ifindex, 0); /* vport_tx checked the length */
 	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
@@ -265,6 +383,51 @@ int vport_tx_slow(struct __sk_buff *skb)
 		return slow_drop(from->slot, MSTACK_TX_DROP_NO_NEIGHBOUR);
 	count_sent(from->slot, MSTACK_TX_SENT_SLOW, skb->len);
 	return TC_ACT_REDIRECT;
+}
+
+/*
+ * What vport_tx let through goes to this host's own stack, or to an uplink by way of the kernel's neighbour table,
+ * which asks who has the next hop. The source is checked again, so that this gate holds by itself. Nothing from a
+ * vport is ever forwarded by the kernel: its rules for forwarding know nothing of claims.
+ */
+SEC("tc")
+int vport_tx_slow(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 ifindex = skb->ifindex;
+	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	enum mstack_verdict verdict;
+	enum parse_result parsed;
+	struct packet packet;
+	int action;
+
+	if (!from) {
+		count(MSTACK_TX_DROP_NO_VPORT);
+		return TC_ACT_SHOT;
+	}
+	parsed = parse(&packet, skb, data, end, PARSE_TRANSMITTED | PARSE_IN_TC);
+	switch (parsed) {
+	case PARSED:
+		break;
+	case PARSED_ICMP: /* vport_tx has counted it against the rate */
+		if (read_icmp(&packet, skb, PARSE_TRANSMITTED | PARSE_IN_TC) != ICMP_QUOTED)
+			return slow_drop(from->slot, MSTACK_TX_DROP_ICMP);
+		break;
+	case FRAGMENT:
+		without_ports(&packet);
+		verdict = as_verdict(settle_slow_fragment(skb, &packet));
+		if (verdict != MSTACK_TX_SENT)
+			return slow_drop(from->slot, verdict);
+		break;
+	default:
+		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	}
+	verdict = check_source(from, &packet.source);
+	action = verdict == MSTACK_TX_SENT ? send_slow(skb, &packet, from) : slow_drop(from->slot, verdict);
+	if (parsed == FRAGMENT && action == TC_ACT_SHOT)
+		forget_slow_fragment(skb);
+	return action;
 }
 
 char LICENSE[] SEC("license") = "GPL";

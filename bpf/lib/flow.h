@@ -56,10 +56,10 @@ static __always_inline bool are_same_tuples(const struct flow *flow, const struc
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
 }
 
-static __always_inline bool is_known(const struct flow *flow, const struct packet *packet, __u32 ifindex)
+static __always_inline bool is_known(const struct flow *flow, const struct packet *packet, __u32 size, __u32 ifindex)
 {
 	return flow->ifindex == ifindex && flow->tick == bpf_jiffies64() && are_same_tuples(flow, packet) &&
-	       flow->flow == packet->flow && packet->length <= flow->mtu;
+	       flow->flow == packet->flow && size <= flow->mtu;
 }
 
 /* The query was answered; `fib.mtu_result` is what its length was checked against. */

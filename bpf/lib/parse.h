@@ -184,14 +184,14 @@ static __always_inline enum parse_result parse_ipv4(struct packet *packet, const
 	packet->length = bpf_ntohs(ip->tot_len);
 	if (header < sizeof(*ip) || packet->length < header || packet->length > end - (const void *)ip)
 		return MALFORMED;
-	/* DF is the only bit of it that a whole datagram may have. */
-	if (ip->frag_off & bpf_htons(0x3fff))
-		return FRAGMENT;
 	packet->protocol = ip->protocol;
 	packet->flow = ip->tos;
 	packet->transport_offset = header;
 	address_from_ipv4(packet->source.addr, ip->saddr);
 	address_from_ipv4(packet->destination.addr, ip->daddr);
+	/* DF is the only bit of it that a whole datagram may have. */
+	if (ip->frag_off & bpf_htons(0x3fff))
+		return FRAGMENT;
 	return header == sizeof(*ip) ? PARSED : parse_ipv4_options(ip, header, end);
 }
 
@@ -353,10 +353,10 @@ static __always_inline bool is_extension(const struct packet *packet)
 	}
 }
 
-/* Later ones of a datagram carry no ports; the first one's are those of the flow. */
-static __always_inline bool is_later_fragment(const __u8 fragment_header[8])
+/* Around a whole datagram (RFC 6946) a fragment header is one to pass; in a quote so is the first fragment's. */
+static __always_inline bool is_of_fragment(const __u8 fragment_header[8], __u32 how)
 {
-	return *(const __be16 *)(fragment_header + 2) & bpf_htons(0xfff8);
+	return *(const __be16 *)(fragment_header + 2) & bpf_htons(how & PARSE_QUOTED ? 0xfff8 : 0xfff9);
 }
 
 /* Past the extension header at transport_offset; PARSED says only that it could be passed. */
@@ -377,7 +377,7 @@ static __always_inline enum parse_result pass_extension(struct packet *packet, v
 		size = (header[1] + 1) * 8;
 	if (packet->length < packet->transport_offset + size)
 		return MALFORMED;
-	if (fragment && is_later_fragment(header))
+	if (fragment && is_of_fragment(header, how))
 		return FRAGMENT;
 	if (packet->protocol == IPPROTO_AH && size < 12)
 		return MALFORMED;
@@ -402,8 +402,6 @@ static __always_inline enum parse_result step(struct packet *packet, void *data,
 	bool fragment = is_ipv6(packet) && packet->protocol == IPPROTO_FRAGMENT;
 	enum parse_result parsed;
 
-	if (fragment && !(how & PARSE_QUOTED))
-		return FRAGMENT;
 	if (!fragment && !is_extension(packet))
 		return parse_transport(packet, data, end, how);
 	if (packet->headers == HEADERS_WALKED)
@@ -428,6 +426,13 @@ __noinline __weak int step_tc(struct __sk_buff *ctx, struct packet *packet, __u3
 	return packet ? step(packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end, how) : MALFORMED;
 }
 
+/* Before Linux 6.3 a function takes no memory of which a byte was never written. */
+static __always_inline void without_ports(struct packet *packet)
+{
+	parsed_ports(packet, 0, 0);
+	packet->zero = 0;
+}
+
 /*
  * From transport_offset on, where a header of packet->protocol is: past the extension headers to the ports. All that is
  * neither TCP nor UDP right behind the IP header comes here.
@@ -436,9 +441,7 @@ static __always_inline enum parse_result walk(struct packet *packet, void *ctx, 
 {
 	int parsed = PASSED;
 
-	/* Before Linux 6.3 a function takes no memory of which a byte was never written. */
-	parsed_ports(packet, 0, 0);
-	packet->zero = 0;
+	without_ports(packet);
 	for (int i = 0; i <= HEADERS_WALKED && parsed == (int)PASSED; i++)
 		parsed = how & PARSE_IN_TC ? step_tc(ctx, packet, how) : step_xdp(ctx, packet, how);
 	return parsed;

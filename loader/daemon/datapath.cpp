@@ -2,6 +2,7 @@
 #include "daemon/datapath.hpp"
 
 #include <bpf/libbpf.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -133,6 +134,8 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
 
 Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->netns_cookie = config.netns_cookie;
+  if (::getrandom(&skeleton_->rodata->fragment_seed, sizeof(skeleton_->rodata->fragment_seed), 0) < 0)
+    return system_failure(errno, "cannot get random numbers");
   if (!taken_over_) bpf_map__set_max_entries(skeleton_->maps.claims, meta_.max_claims);
   if (const int error = mstack_bpf::load(skeleton_.get()); error < 0) {
     const char* hint = error == -EPERM ? ": run mstackd as root" : " (--log-level debug tells more)";

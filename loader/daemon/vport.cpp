@@ -89,8 +89,14 @@ std::uint64_t umem_bytes_of(const protocol::OpenVport& request) {
 
 std::uint32_t vport_mtu(std::uint32_t uplink_mtu, std::uint32_t frame_size) {
   constexpr std::uint32_t usual = 1500;
-  const std::uint32_t wanted = uplink_mtu ? uplink_mtu : usual;
-  return std::min({wanted, frame_size - xdp_headroom - ethernet_header, max_veth_mtu});
+  return std::min(uplink_mtu ? uplink_mtu : usual, device_mtu(frame_size));
+}
+
+// As large as can be, whatever the uplinks' MTUs: they may change while the vport lives. What a stack sends is measured
+// by the route's MTU, what it is sent by this one.
+std::uint32_t device_mtu(std::uint32_t frame_size) {
+  static_assert(2048 - xdp_headroom >= MSTACK_MIN_FRAME);
+  return std::min(frame_size - xdp_headroom - ethernet_header, max_veth_mtu);
 }
 
 Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, LedgerEntry account,
@@ -119,7 +125,8 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
   for (std::uint32_t queue = 0; queue < request.queues; ++queue) {
     if (auto cleared = maps::clear_vport_stats(host.datapath.map("vport_stats"), slot + queue); !cleared)
       return std::unexpected(cleared.error());
-    if (auto made = vport->create_ends(queue, options.mtu, request.flags & MSTACK_VPORT_THROUGHPUT); !made)
+    if (auto made = vport->create_ends(queue, device_mtu(request.frame_size), request.flags & MSTACK_VPORT_THROUGHPUT);
+        !made)
       return std::unexpected(made.error());
     if (auto attached = vport->attach_host_end(queue); !attached) return std::unexpected(attached.error());
   }

@@ -48,6 +48,8 @@ Expected<void> check_request(const protocol::OpenVport& request);
 std::uint64_t umem_bytes_of(const protocol::OpenVport& request);
 // What fits both the uplinks and a frame. Pure.
 std::uint32_t vport_mtu(std::uint32_t uplink_mtu, std::uint32_t frame_size);
+// Of the veth pair of such frames. Pure.
+std::uint32_t device_mtu(std::uint32_t frame_size);
 
 class Vport {
  public:
@@ -59,8 +61,7 @@ class Vport {
     std::uint32_t id;
     const VportOwner& owner;
     const protocol::OpenVport& request;  // checked
-    std::uint32_t mtu;
-    std::uint64_t umem_limit;  // of the owner's user, bytes; 0: none
+    std::uint64_t umem_limit;            // of the owner's user, bytes; 0: none
   };
   // A failure leaves nothing behind. Its sockets are bound unless bound rings cannot be mapped.
   static Expected<Opened> open(const VportHost& host, SlotLease lease, LedgerEntry account, const OpenOptions& options);

@@ -111,9 +111,8 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
   if (!id) return std::unexpected(id.error());
 
   const std::uint32_t mtu = vport_mtu(uplink_mtu, request.frame_size);
-  auto opened =
-      Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
-                  {.id = *id, .owner = owner, .request = request, .mtu = mtu, .umem_limit = ledger_.max_umem_bytes()});
+  auto opened = Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
+                            {.id = *id, .owner = owner, .request = request, .umem_limit = ledger_.max_umem_bytes()});
   if (!opened && opened.error().code == EDQUOT) return std::unexpected(opened.error());
   if (!opened) {
     // The reason is this machine's, not the client's: its log should have it.

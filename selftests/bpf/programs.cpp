@@ -72,6 +72,17 @@ void update(int map, const Key& key, const Value& value, const char* name) {
   check(bpf_map_update_elem(map, &key, &value, BPF_ANY), name);
 }
 
+std::uint32_t gate_of(std::uint8_t protocol, std::uint16_t port) {
+  switch (protocol) {
+    case proto_tcp: return port;
+    case proto_udp: return 0x10000U + port;
+    case proto_udplite: return 0x20000U + port;
+    case proto_sctp: return 0x30000U + port;
+    case proto_dccp: return 0x40000U + port;
+    default: throw std::invalid_argument("a protocol without ports");
+  }
+}
+
 std::string list(const std::map<std::string, std::uint64_t>& counts) {
   std::string text;
   for (const auto& [name, count] : counts) text += " " + name + "=" + std::to_string(count);
@@ -262,6 +273,12 @@ void Programs::add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uin
   record.queues = 1;
   update(map("vports"), vport, record, "vports");
   update(map("host_ends"), ifindex, mstack_host_end{.vport = vport, .slot = slot}, "host_ends");
+  // The first that is named is the vport's first slot.
+  mstack_vport known{};
+  known.slot = static_cast<std::uint16_t>(slot);
+  known.queues = 1;
+  const int added = bpf_map_update_elem(map("vports"), &vport, &known, BPF_NOEXIST);
+  if (added < 0 && added != -EEXIST) fail("vports", -added);
   watch(slot);
 }
 
@@ -275,11 +292,11 @@ void Programs::add_uplink(const std::string& name, bool xmit) const {
 }
 
 std::uint32_t Programs::gate(std::uint8_t protocol, std::uint16_t port) const {
-  return lookup<std::uint32_t>(map("port_gate"), (protocol == proto_udp ? 65536U : 0U) + port, "port_gate");
+  return lookup<std::uint32_t>(map("port_gate"), gate_of(protocol, port), "port_gate");
 }
 
 void Programs::set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t count) const {
-  update(map("port_gate"), (protocol == proto_udp ? 65536U : 0U) + port, count, "port_gate");
+  update(map("port_gate"), gate_of(protocol, port), count, "port_gate");
 }
 
 std::uint32_t Programs::slot_claims(std::uint32_t slot) const {

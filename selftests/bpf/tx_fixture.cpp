@@ -57,7 +57,7 @@ VportTx::VportTx() {
   programs.add_uplink("up0");
   programs.add_host_end(host_end, own_vport, own_slot);
   programs.add_host_end(Netns::ifindex("host1"), 2, 2);
-  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+  for (const std::uint8_t protocol : every_protocol) {
     for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.claim(tuple(address, 7, protocol));
   }
 }

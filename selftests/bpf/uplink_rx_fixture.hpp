@@ -23,9 +23,9 @@ class UplinkRx : public testing::Test {
 
   Outcome receive(const Bytes& frame) { return programs.run("uplink_rx", frame); }
 
-  // Both transports on both addresses, so that a test of headers need not care.
+  // Every transport on both addresses, so that a test of headers need not care.
   void claim_everything() {
-    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    for (const std::uint8_t protocol : every_protocol) {
       for (const char* address : {"192.0.2.1", "2001:db8::1"}) programs.claim(tuple(address, 7, protocol));
     }
   }

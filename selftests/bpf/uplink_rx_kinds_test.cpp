@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What is not a whole TCP segment or UDP datagram, and the headers on the way to one.
+// What has no ports, and the headers on the way to those that have.
 #include <string>
 
 #include "uplink_rx_fixture.hpp"
@@ -31,50 +31,93 @@ TEST_F(UplinkRxKinds, NotIp) {
 }
 
 TEST_F(UplinkRxKinds, OtherProtocols) {
-  // ICMP, IGMP, IP in IP, IPv6 in IP, GRE, ESP, AH, OSPF, SCTP, UDP-Lite, nothing.
-  for (const std::uint8_t protocol : {1, 2, 4, 41, 47, 50, 51, 89, 132, 136, 255}) {
+  // ICMP, IGMP, IP in IP, IPv6 in IP, GRE, ESP, OSPF, nothing; and what is an extension header in IPv6 alone.
+  for (const std::uint8_t protocol : {1, 2, 4, 41, 47, 50, 58, 89, 255, 0, 43, 44, 60}) {
     Packet outer = ip4(protocol);
     const Bytes frame = around(outer, hex("9c 40 00 07 00 0c 00 00 de ad be ef 00 00 00 00 00 00 00 00"));
     EXPECT_TRUE(passed(receive(frame), frame, MSTACK_RX_PASS_PROTOCOL)) << int{protocol};
   }
-  for (const std::uint8_t protocol : {58, 4, 41, 47, 50, 51, 59, 89, 132, 135, 136, 139, 140, 253, 255}) {
+  for (const std::uint8_t protocol : {58, 1, 4, 41, 47, 50, 59, 89, 135, 139, 140, 253, 255}) {
     Packet outer = ip6(protocol);
     const Bytes frame = around(outer, hex("11 00 00 07 00 0c 00 00 de ad be ef 00 00 00 00 00 00 00 00"));
     EXPECT_TRUE(passed(receive(frame), frame, MSTACK_RX_PASS_PROTOCOL)) << int{protocol};
   }
 }
 
-// TCP or UDP behind an authentication header is the kernel's to check.
-TEST_F(UplinkRxKinds, NothingIsLookedForBehindAh) {
-  Packet packet = ip6(proto_udp);
-  packet.extensions = {{51, hex("00 04 00 00") + zeros(20)}};
-  EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_PROTOCOL));
-}
+// An authentication header (RFC 4302): its length is in words of 4 bytes, less 2, and 24 bytes are common.
+const Extension ah{51, hex("00 04 00 00  00 00 01 00  00 00 00 01") + zeros(12)};
 
-TEST_F(UplinkRxKinds, FragmentsOfIpv4) {
-  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
-    const Bytes frame = ip4(protocol).bytes();
-    for (const char* flags : {"20 00", "20 01", "00 01", "1f ff", "00 b9", "01 00", "60 00", "3f ff"}) {
-      const Bytes fragment = patch_ip4(frame, l3_at + 6, hex(flags));
-      EXPECT_TRUE(passed(receive(fragment), fragment, MSTACK_RX_PASS_FRAGMENT)) << flags;
+TEST_F(UplinkRxKinds, AhIsWalkedOver) {
+  const Extension destination{60, hex("00 00 01 04 00 00 00 00")};
+  const Extension twelve{51, hex("00 01 00 00 00 00 01 00 00 00 00 01")};  // not a multiple of 8: a receiver may mind
+  for (const std::uint8_t protocol : every_protocol) {
+    Packet packet = ip6(protocol);
+    for (const auto& chain :
+         {std::vector{ah}, {destination, ah}, {ah, destination, ah}, {twelve}, std::vector<Extension>(6, ah)}) {
+      packet.extensions = chain;
+      EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << int{protocol} << " " << chain.size();
     }
-    for (const char* flags : {"00 00", "40 00", "80 00", "c0 00"}) {  // none, don't fragment, and the reserved bit
-      const Bytes whole = patch_ip4(frame, l3_at + 6, hex(flags));
-      EXPECT_TRUE(steered(receive(whole), whole, 1)) << flags;
-    }
+    packet.extensions = std::vector<Extension>(7, ah);
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_HEADERS)) << int{protocol};
   }
 }
 
-TEST_F(UplinkRxKinds, FragmentsOfIpv6) {
-  // First, middle, last, and the whole packet in one (an atomic fragment, RFC 6946).
-  for (const char* header :
-       {"00 00 00 01 12 34 56 78", "00 00 05 b1 12 34 56 78", "00 00 05 b0 12 34 56 78", "00 00 00 00 12 34 56 78"}) {
-    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
-      Packet packet = ip6(protocol);
-      packet.extensions = {{44, hex(header)}};
-      EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_FRAGMENT)) << header;
-      packet.extensions.insert(packet.extensions.begin(), {60, hex("00 00 01 04 00 00 00 00")});
-      EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_FRAGMENT)) << header;
+// In IPv4 it stands where the transport header would.
+Bytes behind_ah(Packet packet, std::size_t count, const Bytes& header) {
+  const Bytes whole = packet.bytes();
+  const std::size_t start = 20 + packet.options.size();
+  Bytes message = slice(whole, l3_at + start, whole.size() - l3_at - start);
+  std::uint8_t next = packet.protocol;
+  for (std::size_t i = 0; i < count; ++i) {
+    message = patch(header, 0, {next}) + message;
+    next = proto_ah;
+  }
+  packet.protocol = proto_ah;
+  return around(packet, message);
+}
+
+TEST_F(UplinkRxKinds, AhOfIpv4IsWalkedOver) {
+  for (const std::uint8_t protocol : every_protocol) {
+    Packet packet = ip4(protocol);
+    for (const std::size_t count : {1, 2, 6}) {
+      const Bytes frame = behind_ah(packet, count, ah.bytes);
+      EXPECT_TRUE(steered(receive(frame), frame, 1)) << int{protocol} << " " << count;
+    }
+    packet.options = hex("94 04 00 00");
+    const Bytes frame = behind_ah(packet, 1, ah.bytes);
+    EXPECT_TRUE(steered(receive(frame), frame, 1)) << "behind options";
+    const Bytes seven = behind_ah(packet, 7, ah.bytes);
+    EXPECT_TRUE(passed(receive(seven), seven, MSTACK_RX_PASS_HEADERS)) << int{protocol};
+  }
+}
+
+// A tunnel's packet has no ports of ours, and what is shorter than its own fields is no AH.
+TEST_F(UplinkRxKinds, WhatAhHoldsThatIsNotWalkedOver) {
+  for (const std::uint8_t inner : {4, 41, 50, 0, 43, 44, 60, 59}) {
+    const Bytes frame = patch(behind_ah(ip4(proto_udp), 1, ah.bytes), l4_at_ip4, {inner});
+    EXPECT_TRUE(passed(receive(frame), frame, MSTACK_RX_PASS_PROTOCOL)) << int{inner};
+  }
+  for (const std::uint8_t words : {0, 7, 8, 255}) {  // 8 bytes; two bytes more than there are, and on
+    const Bytes four = patch(behind_ah(ip4(proto_udp), 1, ah.bytes), l4_at_ip4 + 1, {words});
+    EXPECT_TRUE(passed(receive(four), four, MSTACK_RX_PASS_MALFORMED)) << int{words};
+    Packet packet = ip6(proto_udp);
+    packet.extensions = {ah};
+    const Bytes six = patch(packet.bytes(), l4_at_ip6 + 1, {words});
+    EXPECT_TRUE(passed(receive(six), six, MSTACK_RX_PASS_MALFORMED)) << int{words};
+  }
+  const Bytes whole = behind_ah(ip4(proto_udp), 1, ah.bytes);
+  for (std::size_t length = 0; length < 24 + 8; ++length) {
+    const Bytes shorter = patch_ip4(whole, l3_at + 2, be16(static_cast<std::uint16_t>(20 + length)));
+    EXPECT_TRUE(passed(receive(shorter), shorter, MSTACK_RX_PASS_MALFORMED)) << length;
+  }
+}
+
+// Don't fragment and the reserved bit make no fragment.
+TEST_F(UplinkRxKinds, WholeDatagramsOfIpv4) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    for (const char* flags : {"00 00", "40 00", "80 00", "c0 00"}) {
+      const Bytes whole = patch_ip4(ip4(protocol).bytes(), l3_at + 6, hex(flags));
+      EXPECT_TRUE(steered(receive(whole), whole, 1)) << flags;
     }
   }
 }

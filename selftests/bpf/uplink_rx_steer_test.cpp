@@ -267,5 +267,21 @@ TEST_F(UplinkRxQueues, FlowsSpreadOverTheQueues) {
   }
 }
 
+// A redirect that fails after the program's end is counted by nobody.
+TEST_F(UplinkRx, AFrameThatTheVportsDeviceDoesNotTakeIsCounted) {
+  claim_everything();
+  Netns::ip("link set lo mtu 2500");
+  for (Packet packet : every_kind()) {
+    packet.payload = zeros(1700);
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+    packet.padding = zeros(2514 - packet.bytes().size());
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << "to the last byte";
+    packet.padding.push_back(0);
+    EXPECT_TRUE(did(receive(packet.bytes()), XDP_DROP, MSTACK_RX_DROP_TOO_BIG));
+    packet.to_port = 8;
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED)) << "the kernel's may be";
+  }
+}
+
 }  // namespace
 }  // namespace bpf_test

@@ -155,7 +155,6 @@ TEST_F(VportTxAnswer, Icmpv6ThatIsNoQuestionAboutAnother) {
   drops(icmp6("fe80::1", "2001:db8::99", hex("89 00 00 00 00 00 00 00") + target + ip("2001:db8:f::1")), "redirect");
   drops(icmp6("2001:db8::1", "2001:db8::99", hex("80 00 00 00 12 34 00 01 61 62 63 64")), "echo request");
   drops(icmp6("2001:db8::1", "2001:db8::99", hex("81 00 00 00 12 34 00 01 61 62 63 64")), "echo reply");
-  drops(icmp6("2001:db8::1", "2001:db8::99", hex("01 04 00 00 00 00 00 00") + zeros(48)), "unreachable");
   drops(icmp6("2001:db8::1", "ff02::16", hex("8f 00 00 00 00 00 00 01 04 00 00 00") + ip("ff02::1:ff00:1")), "MLD");
 }
 

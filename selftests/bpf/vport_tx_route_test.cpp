@@ -109,6 +109,19 @@ TEST_F(VportTxRoute, LargerThanTheUplinksMtu) {
   }
 }
 
+// What the next device would have to carry is the frame, not what IP says of it.
+TEST_F(VportTxRoute, PaddingCountsTowardsTheMtu) {
+  for (Packet packet : every_kind()) {
+    packet.padding = zeros(2000);
+    EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_TOO_BIG));
+    packet.padding = zeros(1400);
+    EXPECT_TRUE(sent(transmit(packet.bytes()), packet.bytes()));
+    EXPECT_TRUE(sent(transmit(packet.bytes()), packet.bytes())) << "again, as a known flow";
+    packet.padding = zeros(2000);
+    EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_TOO_BIG)) << "of a known flow";
+  }
+}
+
 TEST_F(VportTxRoute, DestinationsThatAreNotUnicast) {
   Netns::ip("route add default dev up0\nroute add default dev up0 metric 5\nroute add ::/0 dev up0");
   for (Packet packet : every_kind()) {

@@ -20,9 +20,47 @@ bool is_ip6(std::string_view address) {
   return address.contains(':');
 }
 
+// CRC32c, as SCTP has it on the wire (RFC 9260, appendix A).
+Bytes crc32c(const Bytes& bytes) {
+  std::uint32_t crc = 0xffffffff;
+  for (const std::uint8_t byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc % 2 != 0 ? 0x82f63b78U : 0U);
+  }
+  crc = ~crc;
+  return {static_cast<std::uint8_t>(crc), static_cast<std::uint8_t>(crc >> 8), static_cast<std::uint8_t>(crc >> 16),
+          static_cast<std::uint8_t>(crc >> 24)};
+}
+
+// All of the datagram is covered.
+Bytes udplite(const Packet& packet) {
+  const Bytes lite = be16(packet.from_port) + be16(packet.to_port) + hex("00 00 00 00") + packet.payload;
+  const std::uint16_t sum = pseudo_checksum(ip(packet.from), ip(packet.to), proto_udplite, lite);
+  return patch(lite, 6, be16(sum == 0 ? 0xffff : sum));
+}
+
+// One DATA chunk of the payload, which is padded to a multiple of 4 bytes.
+Bytes sctp(const Packet& packet) {
+  const Bytes chunk = hex("00 03") + be16(static_cast<std::uint16_t>(16 + packet.payload.size())) +
+                      hex("00 00 00 01 00 00 00 00 00 00 00 00") + packet.payload +
+                      zeros((4 - packet.payload.size() % 4) % 4);
+  const Bytes whole = be16(packet.from_port) + be16(packet.to_port) + hex("01 02 03 04 00 00 00 00") + chunk;
+  return patch(whole, 8, crc32c(whole));
+}
+
+// DCCP-Data with a sequence number of 48 bits: a header of 4 words.
+Bytes dccp(const Packet& packet) {
+  const Bytes whole =
+      be16(packet.from_port) + be16(packet.to_port) + hex("04 00 00 00 05 00 00 00 00 00 00 01") + packet.payload;
+  return patch(whole, 6, be16(pseudo_checksum(ip(packet.from), ip(packet.to), proto_dccp, whole)));
+}
+
 Bytes transport(const Packet& packet) {
   const Bytes from = ip(packet.from);
   const Bytes to = ip(packet.to);
+  if (packet.protocol == proto_udplite) return udplite(packet);
+  if (packet.protocol == proto_sctp) return sctp(packet);
+  if (packet.protocol == proto_dccp) return dccp(packet);
   if (packet.protocol == proto_udp) {
     const auto length = static_cast<std::uint16_t>(8 + packet.payload.size());
     Bytes udp = be16(packet.from_port) + be16(packet.to_port) + be16(length) + be16(0) + packet.payload;
@@ -134,6 +172,14 @@ std::uint16_t pseudo_checksum(const Bytes& from, const Bytes& to, std::uint8_t p
 Bytes around(const Packet& outer, const Bytes& message) {
   const Bytes packet = is_ip6(outer.from) ? around_ip6(outer, message) : around_ip4(outer, message);
   return outer.to_mac + outer.from_mac + packet + outer.padding;
+}
+
+Bytes icmp_message(std::string_view from, std::string_view to, std::uint8_t type, std::uint8_t code, const Bytes& body,
+                   const Bytes& second_word) {
+  const Bytes message = Bytes{type, code, 0, 0} + second_word + body;
+  const std::uint16_t sum =
+      is_ip6(to) ? pseudo_checksum(ip(from), ip(to), proto_icmp6, message) : internet_checksum(message);
+  return patch(message, 2, be16(sum));
 }
 
 Bytes Packet::bytes() const {

@@ -34,7 +34,12 @@ std::uint16_t pseudo_checksum(const Bytes& from, const Bytes& to, std::uint8_t p
 inline constexpr std::uint8_t proto_icmp = 1;
 inline constexpr std::uint8_t proto_tcp = 6;
 inline constexpr std::uint8_t proto_udp = 17;
+inline constexpr std::uint8_t proto_dccp = 33;
+inline constexpr std::uint8_t proto_ah = 51;
 inline constexpr std::uint8_t proto_icmp6 = 58;
+inline constexpr std::uint8_t proto_sctp = 132;
+inline constexpr std::uint8_t proto_udplite = 136;
+inline constexpr std::uint8_t every_protocol[] = {proto_tcp, proto_udp, proto_udplite, proto_sctp, proto_dccp};
 
 inline constexpr std::size_t l3_at = 14;           // where the IP header starts
 inline constexpr std::size_t l4_at_ip4 = 14 + 20;  // and what follows it, without options
@@ -46,7 +51,7 @@ struct Extension {
   Bytes bytes;
 };
 
-// A whole Ethernet frame of one TCP segment or UDP datagram, every length and checksum right.
+// A whole Ethernet frame of one packet of every_protocol, every length and checksum right.
 // The family is that of the addresses.
 struct Packet {
   Bytes to_mac = hex("02 00 00 00 00 01");
@@ -64,7 +69,11 @@ struct Packet {
   Bytes bytes() const;
 };
 
-// The same around any upper-layer message: what is neither TCP nor UDP, or is so on purpose wrongly.
+// The same around any upper-layer message: of another protocol, or wrong on purpose.
 Bytes around(const Packet& outer, const Bytes& message);
+
+// An ICMP message (ICMPv6 if `to` is IPv6) of the type, code and second word, its checksum right.
+Bytes icmp_message(std::string_view from, std::string_view to, std::uint8_t type, std::uint8_t code, const Bytes& body,
+                   const Bytes& second_word = {0, 0, 0, 0});
 
 }  // namespace bpf_test

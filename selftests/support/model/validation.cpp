@@ -73,7 +73,7 @@ Decision vport_tx(const State& state, View frame, std::uint32_t ifindex) {
   if (state.host.contains(packet->destination.address)) {
     return state.is_local(packet->destination.address) ? left_to_slow_path(frame, from) : drop(MSTACK_TX_DROP_NO_ROUTE);
   }
-  const NextHop next = next_hop(state, packet->destination.address, network->packet.size());
+  const NextHop next = next_hop(state, packet->destination.address, link->payload.size());
   switch (next.kind) {
     case Kind::none: return drop(MSTACK_TX_DROP_NO_ROUTE);
     case Kind::too_big: return drop(MSTACK_TX_DROP_TOO_BIG);

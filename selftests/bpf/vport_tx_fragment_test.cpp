@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A fragment leaves if it is the first of a datagram and has a source of this vport's, or if it follows one that left.
+#include "fragment_packets.hpp"
+#include "tx_fixture.hpp"
+
+namespace bpf_test {
+namespace {
+
+class VportTxFragment : public VportTx {
+ protected:
+  testing::AssertionResult leaves(const Bytes& frame) { return sent(transmit(frame), frame); }
+  testing::AssertionResult slow(const Bytes& frame) {
+    Outcome outcome = transmit_through(frame);
+    return did(outcome, TC_ACT_REDIRECT, MSTACK_TX_SENT_SLOW, own_slot);
+  }
+};
+
+// As it is on the wire, with no help: 192.0.2.1:7 sends 3,000 bytes of UDP to 192.0.2.99:40000.
+TEST_F(VportTxFragment, LiteralIpv4) {
+  const Bytes first =
+      hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
+          "45 00 00 2c be ef 20 00 40 11 d7 4b c0 00 02 01 c0 00 02 63"
+          "00 07 9c 40 0b b8 12 34 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f");
+  const Bytes last =
+      hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
+          "45 00 00 17 be ef 00 03 40 11 f7 5d c0 00 02 01 c0 00 02 63"
+          "10 11 12");
+  EXPECT_TRUE(dropped(last, MSTACK_TX_DROP_FRAGMENT));
+  EXPECT_TRUE(leaves(first));
+  EXPECT_TRUE(leaves(last));
+}
+
+TEST_F(VportTxFragment, LiteralIpv6) {
+  const Bytes first =
+      hex("02 4d 53 01 00 01 02 4d 53 00 00 01 86 dd"
+          "60 00 00 00 00 20 2c 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+          "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
+          "11 00 00 01 de ad be ef"
+          "00 07 9c 40 0b b8 12 34 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f");
+  const Bytes last =
+      hex("02 4d 53 01 00 01 02 4d 53 00 00 01 86 dd"
+          "60 00 00 00 00 0b 2c 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+          "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
+          "11 00 00 18 de ad be ef 10 11 12");
+  EXPECT_TRUE(dropped(last, MSTACK_TX_DROP_FRAGMENT));
+  EXPECT_TRUE(leaves(first));
+  EXPECT_TRUE(leaves(last));
+}
+
+TEST_F(VportTxFragment, LaterOnesFollowTheFirstAlone) {
+  std::uint32_t id = 0x1000;
+  for (const Packet& packet : every_kind()) {
+    id += 2;
+    EXPECT_TRUE(dropped(later_of(packet, id), MSTACK_TX_DROP_FRAGMENT));
+    EXPECT_TRUE(leaves(first_of(packet, id)));
+    EXPECT_TRUE(leaves(later_of(packet, id)));
+    EXPECT_TRUE(leaves(last_of(packet, id)));
+    const bool six = packet.from.find(':') != std::string_view::npos;
+    EXPECT_TRUE(dropped(later_of(packet, id + 1), MSTACK_TX_DROP_FRAGMENT)) << "id";
+    Packet other = packet;
+    other.from = six ? "2001:db8:a::1" : "203.0.113.1";
+    EXPECT_TRUE(dropped(later_of(other, id), MSTACK_TX_DROP_FRAGMENT)) << "source";
+    other = packet;
+    other.to = six ? "2001:db8::98" : "192.0.2.98";
+    EXPECT_TRUE(dropped(later_of(other, id), MSTACK_TX_DROP_FRAGMENT)) << "destination";
+  }
+  Packet other = udp4();
+  EXPECT_TRUE(leaves(first_of(other)));
+  other.protocol = proto_tcp;
+  EXPECT_TRUE(dropped(later_of(other, 0x77), MSTACK_TX_DROP_FRAGMENT)) << "protocol";
+}
+
+TEST_F(VportTxFragment, AFirstNeedsASourceOfItsOwn) {
+  for (Packet packet : every_kind()) {
+    packet.from_port = 8;
+    EXPECT_TRUE(dropped(first_of(packet), MSTACK_TX_DROP_UNCLAIMED));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+    programs.claim(tuple(packet.from, 8, packet.protocol), {.vport = 2, .slot = 2});
+    EXPECT_TRUE(dropped(first_of(packet), MSTACK_TX_DROP_NOT_OWNER));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+    programs.unclaim(tuple(packet.from, 8, packet.protocol));
+  }
+}
+
+// One first that is its own does not open the way for another that is not.
+TEST_F(VportTxFragment, ASecondFirstIsCheckedAsTheFirst) {
+  for (const Packet& packet : every_kind()) {
+    Packet spoofed = packet;
+    spoofed.from_port = 53;
+    EXPECT_TRUE(leaves(first_of(packet)));
+    EXPECT_TRUE(dropped(first_of(spoofed), MSTACK_TX_DROP_UNCLAIMED));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT)) << "the newest first was refused";
+    EXPECT_TRUE(leaves(first_of(packet)));
+    EXPECT_TRUE(dropped(fragment_of(packet, slice(head_of(packet), 0, 4) + zeros(0), {}), MSTACK_TX_DROP_MALFORMED));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+}
+
+TEST_F(VportTxFragment, OfAnotherVportFollowsNothing) {
+  const std::uint32_t other_end = Netns::ifindex("host1");
+  for (const Packet& packet : every_kind()) {
+    EXPECT_TRUE(leaves(first_of(packet)));
+    const Outcome stolen = programs.run("vport_tx", later_of(packet), other_end);
+    EXPECT_TRUE(did(stolen, XDP_DROP, MSTACK_TX_DROP_FRAGMENT, 2));
+    // And cannot take the place away.
+    EXPECT_TRUE(did(programs.run("vport_tx", first_of(packet), other_end), XDP_DROP, MSTACK_TX_DROP_NOT_OWNER, 2));
+    EXPECT_TRUE(leaves(later_of(packet)));
+  }
+}
+
+// A second queue of the vport sends what the first began.
+TEST_F(VportTxFragment, ByAnyQueueOfTheVport) {
+  programs.add_host_end(Netns::ifindex("host1"), own_vport, 2);
+  for (const Packet& packet : every_kind()) {
+    EXPECT_TRUE(leaves(first_of(packet)));
+    const Outcome outcome = programs.run("vport_tx", later_of(packet), Netns::ifindex("host1"));
+    EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_TX_SENT, 2));
+  }
+}
+
+TEST_F(VportTxFragment, NoEntryOutlivesItsClaim) {
+  for (const Packet& packet : every_kind()) {
+    const mstack_tuple owned = tuple(packet.from, 7, packet.protocol);
+    EXPECT_TRUE(leaves(first_of(packet)));
+    programs.unclaim(owned);
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_UNCLAIMED));
+    programs.claim(owned, {.vport = 1, .slot = 1, .cookie = 0xbeef});
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT)) << "another socket";
+    programs.claim(owned, {.vport = 2, .slot = 2});
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_NOT_OWNER)) << "another vport";
+    programs.claim(owned);
+    EXPECT_TRUE(leaves(later_of(packet)));
+    programs.foreign(packet.from);
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_NOT_LOCAL));
+    programs.local(packet.from);
+  }
+  // The slot's next vport inherits nothing.
+  EXPECT_TRUE(leaves(first_of(udp4())));
+  programs.add_host_end(host_end, 77, own_slot);
+  EXPECT_TRUE(dropped(later_of(udp4()), MSTACK_TX_DROP_NOT_OWNER));
+}
+
+TEST_F(VportTxFragment, UnderAWildcardClaim) {
+  for (Packet packet : every_kind()) {
+    packet.from_port = 9;
+    programs.claim(tuple("0.0.0.0", 9, packet.protocol));
+    programs.claim(tuple("::", 9, packet.protocol));
+    EXPECT_TRUE(leaves(first_of(packet)));
+    EXPECT_TRUE(leaves(later_of(packet)));
+    // Somebody else now has the address's own claim: it comes first.
+    programs.claim(tuple(packet.from, 9, packet.protocol), {.vport = 2, .slot = 2});
+    EXPECT_TRUE(dropped(first_of(packet), MSTACK_TX_DROP_NOT_OWNER));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+}
+
+TEST_F(VportTxFragment, NothingOverlapsTheFirst) {
+  for (const Packet& packet : every_kind()) {
+    EXPECT_TRUE(leaves(first_of(packet)));
+    for (const std::uint32_t offset : {8U, 16U})
+      EXPECT_TRUE(dropped(later_of(packet, 0x1234, offset), MSTACK_TX_DROP_OVERLAP)) << offset;
+    EXPECT_TRUE(leaves(later_of(packet)));
+  }
+}
+
+TEST_F(VportTxFragment, TinyFirstFragments) {
+  for (const Packet& packet : every_kind()) {
+    const std::size_t header = packet.protocol == proto_udp ? 8 : 20;
+    for (std::size_t size = 0; size < header; ++size)
+      EXPECT_TRUE(dropped(fragment_of(packet, slice(head_of(packet), 0, size), {}), MSTACK_TX_DROP_MALFORMED)) << size;
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+}
+
+// The ports of a first one are in its first 8 bytes: no later fragment can begin before them.
+TEST_F(VportTxFragment, NothingStandsBeforeThePorts) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    Packet plain = udp6();
+    plain.protocol = protocol;
+    for (const std::uint8_t header : {0, 43, 51, 60}) {
+      Packet outer = plain;
+      outer.protocol = header;
+      const Bytes data = Bytes{protocol} + hex("00 01 04 00 00 00 00") + head_of(plain);
+      EXPECT_EQ(transmit(fragment_of(outer, data, {})).action, XDP_DROP) << int{header};
+      EXPECT_TRUE(dropped(later_of(plain, 0x1234, 32), MSTACK_TX_DROP_FRAGMENT)) << int{header};
+    }
+    Packet outer = plain;
+    outer.protocol = 44;
+    EXPECT_EQ(transmit(fragment_of(outer, Bytes{protocol} + hex("00 00 01 00 00 00 09") + head_of(plain), {})).action,
+              XDP_DROP);
+    plain.extensions = {{60, hex("00 00 01 04 00 00 00 00")}};
+    EXPECT_TRUE(leaves(first_of(plain)));
+    EXPECT_TRUE(leaves(later_of(plain)));
+  }
+}
+
+TEST_F(VportTxFragment, CutWrong) {
+  for (const Packet& packet : every_kind()) {
+    EXPECT_TRUE(leaves(first_of(packet)));
+    EXPECT_TRUE(dropped(fragment_of(packet, zeros(17), {.offset = 24}), MSTACK_TX_DROP_MALFORMED));
+    EXPECT_TRUE(dropped(fragment_of(packet, {}, {.offset = 24, .more = false}), MSTACK_TX_DROP_MALFORMED));
+    EXPECT_TRUE(dropped(fragment_of(packet, zeros(8), {.offset = 65528, .more = false}), MSTACK_TX_DROP_MALFORMED));
+    EXPECT_TRUE(leaves(later_of(packet)));
+    EXPECT_TRUE(dropped(fragment_of(packet, head_of(packet, 25), {}), MSTACK_TX_DROP_MALFORMED));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+}
+
+TEST_F(VportTxFragment, AtomicFragmentsAreWholePackets) {
+  for (Packet packet : {udp6(), tcp6()}) {
+    packet.extensions = {{44, hex("00 00 00 00 00 00 12 34")}};
+    EXPECT_TRUE(leaves(packet.bytes()));
+    EXPECT_TRUE(dropped(later_of(udp6()), MSTACK_TX_DROP_FRAGMENT));
+    packet.from_port = 8;
+    EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_UNCLAIMED));
+  }
+}
+
+TEST_F(VportTxFragment, SourceRoutesInFragments) {
+  Packet packet = udp4();
+  EXPECT_TRUE(leaves(first_of(packet)));
+  packet.options = hex("83 07 04 c0 00 02 63 00");
+  EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_SOURCE_ROUTE));
+  EXPECT_TRUE(dropped(first_of(packet), MSTACK_TX_DROP_SOURCE_ROUTE));
+  EXPECT_TRUE(dropped(later_of(udp4()), MSTACK_TX_DROP_FRAGMENT));
+}
+
+TEST_F(VportTxFragment, OtherProtocolsAndDestinations) {
+  for (const std::uint8_t protocol : {1, 47, 50}) {
+    Packet packet = udp4();
+    packet.protocol = protocol;
+    EXPECT_TRUE(dropped(fragment_of(packet, zeros(24), {}), MSTACK_TX_DROP_PROTOCOL));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+  Packet nowhere = udp4();
+  nowhere.to = "127.0.0.1";
+  EXPECT_TRUE(dropped(first_of(nowhere), MSTACK_TX_DROP_DESTINATION));
+  EXPECT_TRUE(dropped(later_of(nowhere), MSTACK_TX_DROP_FRAGMENT)) << "the first did not leave";
+  nowhere.to = "100.64.0.1";  // no route leads there
+  EXPECT_TRUE(dropped(first_of(nowhere), MSTACK_TX_DROP_NO_ROUTE));
+  EXPECT_TRUE(dropped(later_of(nowhere), MSTACK_TX_DROP_FRAGMENT)) << "the first did not leave";
+}
+
+// Neighbour unknown: the slow path holds by itself, and by the same rules.
+TEST_F(VportTxFragment, BySlowPath) {
+  for (Packet packet : every_kind()) {
+    packet.to = packet.from.find(':') != std::string_view::npos ? "2001:db8::77" : "192.0.2.77";
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+    const Outcome alone = programs.run("vport_tx_slow", later_of(packet), host_end);
+    EXPECT_TRUE(did(alone, TC_ACT_SHOT, MSTACK_TX_DROP_FRAGMENT, own_slot));
+    EXPECT_TRUE(slow(first_of(packet)));
+    EXPECT_TRUE(slow(later_of(packet)));
+    EXPECT_TRUE(slow(last_of(packet)));
+    Packet spoofed = packet;
+    spoofed.from_port = 53;
+    const Outcome bad = programs.run("vport_tx_slow", first_of(spoofed), host_end);
+    EXPECT_TRUE(did(bad, TC_ACT_SHOT, MSTACK_TX_DROP_UNCLAIMED, own_slot));
+    EXPECT_TRUE(dropped(later_of(packet), MSTACK_TX_DROP_FRAGMENT));
+  }
+  // To this host's own stack.
+  Packet home = udp4();
+  home.to = "203.0.113.1";
+  EXPECT_TRUE(did(transmit_through(first_of(home)), TC_ACT_OK, MSTACK_TX_TO_HOST, own_slot));
+  EXPECT_TRUE(did(transmit_through(later_of(home)), TC_ACT_OK, MSTACK_TX_TO_HOST, own_slot));
+}
+
+TEST_F(VportTxFragment, EveryTruncation) {
+  for (const Packet& packet : every_kind()) {
+    const Bytes first = first_of(packet), later = later_of(packet);
+    for (std::size_t length = 14; length < first.size(); ++length)
+      EXPECT_TRUE(dropped(cut(first, length), MSTACK_TX_DROP_MALFORMED)) << length;
+    EXPECT_TRUE(leaves(first));
+    for (std::size_t length = 14; length < later.size(); ++length)
+      EXPECT_TRUE(dropped(cut(later, length), MSTACK_TX_DROP_MALFORMED)) << length;
+    EXPECT_TRUE(leaves(later));
+  }
+}
+
+}  // namespace
+}  // namespace bpf_test
