@@ -18,7 +18,6 @@
 
 #include "maps.h"
 #include "parse.h"
-#include "route.h"
 
 enum icmp_result {
 	ICMP_NO_ERROR, /* echo, redirect, source quench, neighbour discovery ... */
@@ -153,33 +152,6 @@ __noinline __weak int read_quote_tc(struct __sk_buff *ctx, struct packet *packet
 static __always_inline enum icmp_result read_icmp(struct packet *packet, void *ctx, __u32 how)
 {
 	return how & PARSE_IN_TC ? read_quote_tc(ctx, packet, how) : read_quote_xdp(ctx, packet, how);
-}
-
-/*
- * A node must bound the errors that it sends (RFC 4443, 2.4 f): 1,000 a second of each queue, 50 at once, as the kernel
- * bounds its own. Each queue has its own bound, so that no stack uses up another's. In the map is when the last one
- * would have been due at an even pace; of use to nobody else, hence not pinned. A host end is polled by one CPU at a
- * time, so nothing here needs to be atomic.
- */
-#define ICMP_INTERVAL_NS 1000000ULL
-#define ICMP_BURST	 50
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MSTACK_MAX_SLOTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} icmp_pace SEC(".maps") __weak;
-
-static __always_inline bool may_send_icmp(__u32 slot)
-{
-	__u64 *due = bpf_map_lookup_elem(&icmp_pace, &slot);
-	__u64 now = bpf_ktime_get_ns();
-
-	if (!due || *due > now + (ICMP_BURST - 1) * ICMP_INTERVAL_NS)
-		return false;
-	*due = (*due > now ? *due : now) + ICMP_INTERVAL_NS;
-	return true;
 }
 
 #endif

@@ -61,4 +61,26 @@ static __always_inline bool may_ask_for_neighbour(__u32 vport)
 	       keeps_pace(of_all, neighbour_interval_ns / 4, NEIGHBOURS_AT_ONCE_ALL);
 }
 
+/*
+ * A node must bound the errors that it sends (RFC 4443, 2.4 f): 1,000 a second of each queue, 50 at once, as the kernel
+ * bounds its own. Each queue has its own bound, so that no stack uses up another's.
+ */
+#define ICMP_INTERVAL_NS 1000000ULL
+#define ICMP_BURST	 50
+
+/* Of use to nobody else, hence not pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MSTACK_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} icmp_pace SEC(".maps") __weak;
+
+static __always_inline bool may_send_icmp(__u32 slot)
+{
+	__u64 *due = bpf_map_lookup_elem(&icmp_pace, &slot);
+
+	return due && keeps_pace(due, ICMP_INTERVAL_NS, ICMP_BURST);
+}
+
 #endif

@@ -6,15 +6,16 @@
  * encloses it, and nothing that moves the transport header is skipped unread. What is wrong first, in the order of the
  * wire, is the result. The rules, header by header:
  *
- * IPv4        version 4, 20 bytes <= header <= total length <= frame. Then: a fragment is FRAGMENT. Then the options,
- * of which HEADERS_WALKED are read: a source route is SOURCE_ROUTED, one that does not fit MALFORMED. IPv6 version 6,
- * 40 + payload length <= frame (so no jumbogram), no address in ::ffff:0:0/96. extensions  In IPv6 hop-by-hop options,
- * routing, destination options and AH, wherever they stand, in IPv4 AH alone: HEADERS_WALKED of them, each whole inside
- * the packet. AH has 12 bytes at least. A routing header with segments left is SOURCE_ROUTED. Destination options are
- * read (HEADERS_WALKED of each header) on transmit only, where a home address is SOURCE_ROUTED: it is what a receiver
- * takes for the source. transport   Inside what IP carries. UDP: 8 bytes <= its length <= what is left. UDP-Lite: 8
- * bytes; coverage 0 or 8 to what is left. TCP: 20 bytes <= data offset <= what is left. DCCP: the same with 12, or 16
- * with extended sequence numbers. SCTP: 16 bytes, that is a chunk at least. ICMP: 8 bytes.
+ * - IPv4: version 4, 20 bytes <= header <= total length <= frame. Then: a fragment is FRAGMENT. Then the options, of
+ *   which HEADERS_WALKED are read: a source route is SOURCE_ROUTED, one that does not fit MALFORMED.
+ * - IPv6: version 6, 40 + payload length <= frame (so no jumbogram), no address in ::ffff:0:0/96.
+ * - Extension headers: in IPv6 hop-by-hop options, routing, destination options and AH, wherever they stand, in IPv4 AH
+ *   alone: HEADERS_WALKED of them, each whole inside the packet. AH has 12 bytes at least. A routing header with
+ *   segments left is SOURCE_ROUTED. Destination options are read (HEADERS_WALKED of each header) on transmit only,
+ *   where a home address is SOURCE_ROUTED: it is what a receiver takes for the source.
+ * - Transport, inside what IP carries. UDP: 8 bytes <= its length <= what is left. UDP-Lite: 8 bytes; coverage 0 or 8
+ *   to what is left. TCP: 20 bytes <= data offset <= what is left. DCCP: the same with 12, or 16 with extended
+ *   sequence numbers. SCTP: 16 bytes, that is a chunk at least. ICMP: 8 bytes.
  *
  * AH is walked, and not left to the kernel, because a claim is of the tuple: had the host an SA for it, the kernel
  * would take the packet for the owner's socket, and the stack would see one half of its traffic. Nothing is
