@@ -57,6 +57,11 @@ bool is_in_model(const Step& step, const model::Decision& expected, const Outcom
   const auto is_beyond = [](std::optional<mstack_verdict> verdict) {
     return verdict && std::ranges::find(beyond, *verdict) != beyond.end();
   };
+  // The options behind a destination options header, which the model does not read yet.
+  const bool has_extensions =
+      step.frame.size() > 20 && step.frame[12] == 0x86 && step.frame[13] == 0xdd &&
+      (step.frame[20] == 0 || step.frame[20] == 43 || step.frame[20] == 51 || step.frame[20] == 60);
+  if (outcome.verdict == MSTACK_TX_DROP_MALFORMED && has_extensions) return false;
   // The slow path's word for all of them.
   if (step.program == Program::vport_tx_slow && expected.verdict == MSTACK_TX_DROP_MALFORMED) return false;
   return !is_beyond(expected.verdict) && !is_beyond(outcome.verdict);

@@ -156,13 +156,14 @@ TEST_P(Transmit, NeighbourRequestsOfAStackAreAnsweredAndNeverSent) {
                                  .type = 135,
                                  .target = target,
                                  .link_address = mac}));
-      const auto answer = stack.receive([](const Packet& packet) { return packet.protocol == IPPROTO_ICMPV6; });
+      // Not the peer's port unreachable, which is the stack's as well.
+      const auto answer = stack.receive(
+          [](const Packet& packet) { return packet.protocol == IPPROTO_ICMPV6 && packet.payload[0] == '\x88'; });
       ASSERT_TRUE(answer) << target;
       EXPECT_TRUE(answer->checksums_right);
       EXPECT_EQ(answer->ttl, 255);
       EXPECT_EQ(answer->to.address, service().address);
       ASSERT_EQ(answer->payload.size(), 32U);
-      EXPECT_EQ(answer->payload[0], static_cast<char>(136));
       EXPECT_EQ(Bytes(answer->payload.begin() + 8, answer->payload.begin() + 24), address);
       EXPECT_TRUE(std::equal(gateway.begin(), gateway.end(), answer->payload.begin() + 26,
                              [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
@@ -309,7 +310,7 @@ TEST_P(Transmit, AWildcardClaimSendsFromEveryAddressOfTheHostAndNoOther) {
   EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NOT_LOCAL), 5U) << ::testing::PrintToString(pins().counters());
 }
 
-TEST_P(Transmit, WhatIsNotUdpOrTcpToOneDestinationIsDroppedWithItsReason) {
+TEST_P(Transmit, WhatHasNoPortsOrMoreThanOneReceiverIsDroppedWithItsReason) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service());
   const auto capture = world().capture();
@@ -318,7 +319,7 @@ TEST_P(Transmit, WhatIsNotUdpOrTcpToOneDestinationIsDroppedWithItsReason) {
                        .destination_mac = gateway,
                        .from = service().address,
                        .to = remote().address,
-                       .protocol = 132,
+                       .protocol = IPPROTO_GRE,
                        .payload = Bytes(20)}));
   stack.send(ethernet(gateway, mac, 0x88cc, Bytes(46)));
   stack.send(World::udp(service(), {ipv6() ? "ff02::fb" : "224.0.0.251", 5353}, "multicast"));
