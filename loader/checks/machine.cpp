@@ -62,13 +62,6 @@ Expected<void> can_write_sysctls() {
   return {};
 }
 
-Check btf_check() {
-  if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return good("btf", "the kernel describes its types");
-  return warning("btf",
-                 "the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF): MultiStack works without, but tools "
-                 "that trace it do not");
-}
-
 // Whether the hard limit, up to which mstackd lifts its own, is one.
 bool memory_is_limited() {
   rlimit limit = {};
@@ -153,8 +146,7 @@ std::vector<Check> advice_for_machine() {
   const std::uint64_t effective = effective_capabilities().value_or(0);
   const bool limited = memory_is_limited();
   return {accounting_check(effective, limited), memlock_check(effective, limited),
-          jit_check(read_line("/proc/sys/net/core/bpf_jit_enable"), read_line("/proc/sys/net/core/bpf_jit_harden")),
-          btf_check()};
+          jit_check(read_line("/proc/sys/net/core/bpf_jit_enable"), read_line("/proc/sys/net/core/bpf_jit_harden"))};
 }
 
 }  // namespace mstack::checks

@@ -2,6 +2,8 @@
 #include "checks/trials.hpp"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <linux/if_link.h>
 #include <linux/if_xdp.h>
 #include <linux/pkt_cls.h>
@@ -150,11 +152,25 @@ Check namespaces_check(const Expected<net::NetnsScope>& entered) {
                                  : as_root);
 }
 
+// As libbpf finds them, to fit the programs to this kernel's structs.
+Check btf_check() {
+  const auto print = ::libbpf_set_print(nullptr);
+  btf* const types = ::btf__load_vmlinux_btf();
+  const int code = errno;
+  ::libbpf_set_print(print);
+  if (types == nullptr)
+    return failed("btf", {.code = code, .what = "the kernel does not describe its types"},
+                  "use one with CONFIG_DEBUG_INFO_BTF");
+  ::btf__free(types);
+  return good("btf", "the kernel describes its types");
+}
+
 }  // namespace
 
 void try_kernel(Needed& needed) {
   const auto program = load_program(BPF_PROG_TYPE_XDP, XDP_PASS);
   needed.checks.push_back(bpf_check(program));
+  needed.checks.push_back(btf_check());
   needed.checks.push_back(sock_diag_check(needed.sees_bound_tcp));
   auto links = net::Links::open_anonymous();
   const auto scope = links ? net::NetnsScope::enter(links->netns()) : std::unexpected(links.error());

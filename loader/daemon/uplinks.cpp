@@ -114,21 +114,23 @@ Expected<net::Link> Uplinks::find_interface(const std::string& name) {
 
 Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode) {
   const auto device = find_interface(name);
-  if (device) return uplinks_.contains(device->ifindex) ? keep(*device, mode) : attach_new(*device, mode, 0);
-  if (device.error().code != ENODEV) return std::unexpected(device.error());
-  // One that an earlier mstackd had: it may be called otherwise by now, or be gone for a while. That is no reason not
-  // to serve the others.
+  if (device && uplinks_.contains(device->ifindex)) return keep(*device, mode);
+  const auto attached = device ? attach_new(*device, mode, 0) : std::unexpected(device.error());
+  if (attached || (!device && device.error().code != ENODEV)) return attached;
+  // One that an earlier mstackd had: it may be called otherwise by now, be gone for a while, or be in a VRF. That is no
+  // reason not to serve the others.
   const auto renamed =
       std::ranges::find_if(uplinks_, [&](const auto& entry) { return name == entry.second.info.asked; });
-  if (renamed != uplinks_.end()) {
+  if (!device && renamed != uplinks_.end()) {
     const auto now = links_->find(renamed->first);
     return now ? keep(*now, mode) : std::unexpected(now.error());
   }
   const auto awaited = awaited_.find(name);
-  if (awaited == awaited_.end()) return std::unexpected(device.error());
+  if (awaited == awaited_.end()) return attached;
   set_flag(awaited->second.info, MSTACK_UPLINK_STAYS, false);
   awaited->second.info.mode = static_cast<std::uint32_t>(mode);
-  log::warn("{} is gone: attached again when it is back", name);
+  awaited->second.refusal = attached.error().what;
+  log::warn("{} is attached when it can be again: {}", name, attached.error().what);
   return datapath_->uplink_info().set(awaited->second.key, awaited->second.info);
 }
 

@@ -278,12 +278,12 @@ TEST_F(Doctor, ProgramsThatAreNotCompiled) {
 }
 
 TEST_F(Doctor, AKernelThatDoesNotDescribeItsTypes) {
-  const Report report = examine([] {
-    own_mounts();
-    cover("/sys/kernel/btf");
-  });
-  EXPECT_EQ(report.exit, done);
-  EXPECT_EQ(report.state("btf"), "warning");
+  expect_missing(
+      [] {
+        own_mounts();
+        cover("/sys/kernel/btf");
+      },
+      "btf", "CONFIG_DEBUG_INFO_BTF");
 }
 
 TEST_F(Doctor, NoCgroups) {
