@@ -65,13 +65,14 @@ struct mstack_socket {
 
 /*
  * An owner must hold its port for as long as its claim lives: connect() and sendto() on a socket that was never bound
- * take any port that the kernel thinks is free, and no hook sees that. These are the sockets that would let go of it.
+ * take any port that the kernel thinks is free, and no hook sees that. These are the sockets that would let go of it,
+ * or share it.
  */
 enum mstack_socket_unfit {
 	MSTACK_SOCKET_PICKED_PORT = 1 << 0, /* bound to port 0: connect(AF_UNSPEC) gives the port back */
 	MSTACK_SOCKET_CONNECTED = 1 << 1,   /* of 0.0.0.0 and :: it then holds one address */
 	MSTACK_SOCKET_ON_DEVICE = 1 << 2,   /* SO_BINDTODEVICE: it holds the port on that device alone */
-	MSTACK_SOCKET_SHARES = 1 << 3, /* UDP with SO_REUSEADDR or SO_REUSEPORT: others get its port by connect() */
+	MSTACK_SOCKET_SHARES = 1 << 3,	    /* SO_REUSEADDR or SO_REUSEPORT: bind() may give its port to another too */
 };
 
 /* host_ends: ifindex of a host end > whose frames vport_tx is looking at */

@@ -134,15 +134,15 @@ static __always_inline bool overlaps_claim(const struct mstack_socket *socket, b
 }
 
 /*
- * connect() and sendto() on a UDP socket that was never bound, and asked for reuse, take any port whose holders all
- * did. TCP looks for one that nobody has.
+ * A socket that never asked for reuse has its tuple alone, by bind()'s own rule: no socket that overlaps was there, and
+ * none can come, neither by bind() nor by the port that connect() or sendto() picks.
  */
-static __always_inline bool shares_by_connect(struct bpf_sock *ctx)
+static __always_inline bool may_share(struct bpf_sock *ctx)
 {
 	struct sock___mstack *sk = (void *)ctx;
 
-	return ctx->protocol == IPPROTO_UDP && (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuse) ||
-						BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport));
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuse) ||
+	       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport);
 }
 
 static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socket *socket, bool v6only)
@@ -156,7 +156,7 @@ static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socke
 		before = *record;
 	if (BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if))
 		after.unfit = MSTACK_SOCKET_ON_DEVICE;
-	if (shares_by_connect(ctx))
+	if (may_share(ctx))
 		after.unfit |= MSTACK_SOCKET_SHARES;
 	after.unfit |= before.unfit;
 	if (refused || after.unfit)
@@ -292,8 +292,8 @@ int sock_connect6(struct bpf_sock_addr *ctx)
 #define SO_BINDTOIFINDEX 62
 
 /*
- * Before the option is set. A UDP socket that asks for reuse is marked even if it is not bound: another thread may bind
- * it before the option is there for post_bind to see.
+ * Before the option is set. A socket that asks for reuse is marked even if it is not bound: another thread may bind it
+ * before the option is there for post_bind to see.
  */
 static __always_inline bool mark_option(struct bpf_sockopt *ctx)
 {
@@ -308,7 +308,8 @@ static __always_inline bool mark_option(struct bpf_sockopt *ctx)
 		return true;
 	case SO_REUSEADDR:
 	case SO_REUSEPORT:
-		if (ctx->sk->protocol != IPPROTO_UDP || bpf_get_netns_cookie(ctx) != netns_cookie)
+		if ((ctx->sk->protocol != IPPROTO_TCP && ctx->sk->protocol != IPPROTO_UDP) ||
+		    bpf_get_netns_cookie(ctx) != netns_cookie)
 			return true;
 		record = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!record)

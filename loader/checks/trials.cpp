@@ -132,8 +132,8 @@ Check sock_diag_check(bool& sees_bound_tcp) {
   sees_bound_tcp = *tcp;
   if (*tcp) return good("sock_diag", "shows who holds a port");
   return warning("sock_diag",
-                 "this kernel (before 6.8) does not show TCP sockets that are only bound: that a claim's tuple is not "
-                 "shared with one from before mstackd's start is not checked");
+                 "this kernel (before 6.8) does not show TCP sockets that are only bound: that none of them shares a "
+                 "wildcard's port is bind()'s word alone");
 }
 
 Check bpf_check(const Expected<Fd>& program) {

@@ -36,10 +36,9 @@ std::unexpected<Error> refuse_unfit(std::uint32_t unfit) {
   if (unfit & MSTACK_SOCKET_CONNECTED)
     return failure(EISCONN, "the socket is or was connected: bind a new one and claim that");
   if (unfit & MSTACK_SOCKET_SHARES)
-    return failure(
-        EOPNOTSUPP,
-        "the socket has SO_REUSEADDR or SO_REUSEPORT, with which the kernel may give its port to another UDP "
-        "socket: bind one without");
+    return failure(EOPNOTSUPP,
+                   "the socket has SO_REUSEADDR or SO_REUSEPORT, with which the kernel may give its port to another "
+                   "socket: bind one without");
   return failure(EOPNOTSUPP,
                  "the socket is bound to a device (SO_BINDTODEVICE), and a claim is of all: bind a new one");
 }
@@ -119,13 +118,15 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
   return tuples;
 }
 
-Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, std::span<const net::Holder> holders,
-                           bool bound_tcp_is_seen) {
+Expected<void> second_look(const SocketFacts& before, const SocketFacts& now) {
   if (now.listening) return refuse_listening();
-  const mstack_socket& record = *before.record;
-  if (!now.record || std::memcmp(&record, &*now.record, sizeof(record)) != 0 || before.v6only != now.v6only)
-    return failure(ECONNABORTED, "the socket was bound anew while it was claimed: claim it again");
+  if (!now.record || std::memcmp(&*before.record, &*now.record, sizeof(*now.record)) != 0)
+    return failure(ECONNABORTED, "the socket was bound anew or has changed while it was claimed: claim it again");
+  return {};
+}
 
+Expected<void> look_around(const SocketFacts& facts, std::span<const net::Holder> holders, bool bound_tcp_is_seen) {
+  const mstack_socket& record = *facts.record;
   const auto own = std::ranges::find(holders, record.cookie, &net::Holder::cookie);
   if (own == holders.end()) {
     // It has a record, and is fit to own: what lets go of a port is marked as unfit, so this is the last line of
@@ -140,12 +141,10 @@ Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, st
   }
 
   const bool shared = std::ranges::any_of(holders, [&](const net::Holder& holder) {
-    return holder.cookie != record.cookie && net::overlaps(record.tuple, before.v6only, holder);
+    return holder.cookie != record.cookie && net::overlaps(record.tuple, facts.v6only, holder);
   });
   if (shared)
-    return failure(EADDRINUSE,
-                   "another socket shares this address and port (SO_REUSEADDR or SO_REUSEPORT?): a claim "
-                   "must have them alone");
+    return failure(EADDRINUSE, "another socket holds this port of one of the addresses: a claim must have it alone");
   return {};
 }
 

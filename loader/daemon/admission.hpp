@@ -3,10 +3,14 @@
 // Whether a socket may own a claim: what a claim admits, decided from facts that others gathered. No system calls.
 //
 // What the kernel says of the socket is believed, what the client says is not asked. A first look, before the claim is
-// inserted as PENDING, says what the claim is; a second, after it, that nothing has changed and that nobody else holds
-// the tuple. The order matters. sock_bind refuses a conflicting bind once the entry is there, so a socket that shares
-// the tuple was bound before, and the second look sees it. And sock_bind writes a new record before it deletes the
-// claims of the old one, so an owner that is bound anew meanwhile either shows a new record or deletes the entry.
+// inserted as PENDING, says what the claim is; a second, after it, that the socket is what it was. The order matters:
+// sock_bind writes a new record before it deletes the claims of the old one, so an owner that is bound anew meanwhile
+// either shows a new record or deletes the entry.
+//
+// That an owner has its tuple alone is bind()'s rule: it gave it to a socket that never asked for reuse, and gives it
+// to no other (see sock_life.bpf.c). Of wildcards the rule has had holes: past ten UDP sockets on a port, kernels do
+// not look at those of single addresses. So for them there is a look around, after the claim is inserted: sock_bind
+// refuses a conflicting bind from then on, so a socket that shares the tuple was bound before, and is seen.
 #pragma once
 
 #include <array>
@@ -45,11 +49,13 @@ using IsLocal = std::function<bool(const mstack_address&)>;
 // EAFNOSUPPORT, ESOCKTNOSUPPORT, EINVAL (listening), ENOKEY (no record), EXDEV (another namespace), EADDRNOTAVAIL.
 Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const IsLocal& is_local);
 
+// `before` passed the first look. EINVAL (listening), ECONNABORTED (bound anew, or unfit since).
+Expected<void> second_look(const SocketFacts& before, const SocketFacts& now);
+
 // `holders` are all sockets that have the tuple's port, of its protocol and of either family; `bound_tcp_is_seen` is
 // whether TCP sockets that are only bound are among them. EISCONN, EINVAL (listening), ESTALE (it lost the port that it
-// was bound to), ECONNABORTED (bound anew meanwhile), EADDRINUSE (another holder).
-Expected<void> second_look(const SocketFacts& before, const SocketFacts& now, std::span<const net::Holder> holders,
-                           bool bound_tcp_is_seen);
+// was bound to), EADDRINUSE (another holder).
+Expected<void> look_around(const SocketFacts& facts, std::span<const net::Holder> holders, bool bound_tcp_is_seen);
 
 mstack_address address_of(const mstack_tuple& tuple);
 bool is_wildcard(const mstack_address& address);  // 0.0.0.0 or ::

@@ -26,7 +26,7 @@ Expected<Value> get_option(int socket, int level, int option) {
 
 // No fstat() to see what a descriptor is: of a file on a FUSE mount, that would wait for its owner's answer. And no
 // getsockname(): it waits for the socket's lock, which the holder can keep. What the socket is bound to, the kernel has
-// written down in `sockets`, and sock_diag confirms.
+// written down in `sockets`.
 Expected<SocketFacts> read_facts(int socket, int sockets_map) {
   const auto domain = get_option<int>(socket, SOL_SOCKET, SO_DOMAIN);
   if (!domain) {
@@ -74,6 +74,7 @@ struct Claims::Candidate {
   std::array<bool, 2> inserted = {};  // which of the tuples
   mstack_claim claim = {};
 
+  [[nodiscard]] std::uint16_t port() const { return ntohs(tuples.tuple[0].port); }
   void refuse(const Error& error) const {
     outcome->error = error.code;
     outcome->text = error.what;
@@ -82,8 +83,7 @@ struct Claims::Candidate {
 
 std::vector<Claims::Outcome> Claims::claim(const Claimant& claimant, std::span<const Fd> owners) {
   std::vector<Outcome> outcomes(owners.size());
-  std::vector<Candidate> candidates;
-  candidates.reserve(owners.size());
+  std::vector<Candidate> wildcards;
   std::uint32_t left = claimant.claims_left;
   // The news of an address that came a moment ago may still be unread: ask once before refusing.
   bool asked = false;
@@ -98,10 +98,12 @@ std::vector<Claims::Outcome> Claims::claim(const Claimant& claimant, std::span<c
     Candidate candidate = {.socket = owners[i].get(), .outcome = &outcomes[i]};
     if (auto entered = enter(candidate, claimant, left, is_local); !entered)
       candidate.refuse(entered.error());
-    else
-      candidates.push_back(candidate);
+    else if (is_wildcard(address_of(candidate.tuples.tuple[0])))
+      wildcards.push_back(candidate);
+    else if (auto confirmed = confirm(candidate); !confirmed)
+      refuse(candidate, confirmed.error());
   }
-  look_again(candidates);
+  confirm_wildcards(wildcards);
   return outcomes;
 }
 
@@ -157,40 +159,11 @@ Expected<void> Claims::insert(Candidate& candidate, const Claimant& claimant, st
   return {};
 }
 
-void Claims::look_again(std::span<Candidate> candidates) {
-  for (const std::uint8_t protocol : {std::uint8_t{IPPROTO_UDP}, std::uint8_t{IPPROTO_TCP}}) {
-    std::vector<std::uint16_t> ports;
-    for (const Candidate& candidate : candidates)
-      if (candidate.facts.protocol == protocol) ports.push_back(ntohs(candidate.tuples.tuple[0].port));
-    if (ports.empty()) continue;
-    std::ranges::sort(ports);
-    ports.erase(std::ranges::unique(ports).begin(), ports.end());
-
-    const auto holders = net::holders(protocol, ports);
-    for (Candidate& candidate : candidates) {
-      if (candidate.facts.protocol != protocol) continue;
-      if (!holders) {
-        candidate.refuse(holders.error());
-        withdraw(candidate);
-        continue;
-      }
-      // They come in the order of their ports.
-      const auto port_of = [](const net::Holder& holder) { return ntohs(holder.tuple.port); };
-      const auto same_port =
-          std::ranges::equal_range(*holders, ntohs(candidate.tuples.tuple[0].port), std::ranges::less{}, port_of);
-      if (auto confirmed = confirm(candidate, std::span(same_port.begin(), same_port.end())); !confirmed) {
-        candidate.refuse(confirmed.error());
-        withdraw(candidate);
-      }
-    }
-  }
-}
-
 // Second look, ACTIVE.
-Expected<void> Claims::confirm(Candidate& candidate, std::span<const net::Holder> holders) {
+Expected<void> Claims::confirm(const Candidate& candidate) {
   const auto now = read_facts(candidate.socket, datapath_->map("sockets"));
   if (!now) return std::unexpected(now.error());
-  if (auto unchanged = second_look(candidate.facts, *now, holders, bound_tcp_is_seen_); !unchanged) return unchanged;
+  if (auto unchanged = second_look(candidate.facts, *now); !unchanged) return unchanged;
   for (const mstack_tuple& tuple : candidate.tuples.all()) {
     auto activated = store_->activate(tuple, candidate.claim);
     if (activated) continue;
@@ -200,6 +173,38 @@ Expected<void> Claims::confirm(Candidate& candidate, std::span<const net::Holder
     return activated;
   }
   return {};
+}
+
+// The look around, which walks all of the kernel's sockets of a protocol, is one for all wildcards of a message.
+void Claims::confirm_wildcards(std::span<Candidate> candidates) {
+  for (const std::uint8_t protocol : {std::uint8_t{IPPROTO_UDP}, std::uint8_t{IPPROTO_TCP}}) {
+    std::vector<std::uint16_t> ports;
+    for (const Candidate& candidate : candidates)
+      if (candidate.facts.protocol == protocol) ports.push_back(candidate.port());
+    if (ports.empty()) continue;
+    std::ranges::sort(ports);
+    ports.erase(std::ranges::unique(ports).begin(), ports.end());
+
+    const auto holders = net::holders(protocol, ports);
+    for (Candidate& candidate : candidates) {
+      if (candidate.facts.protocol != protocol) continue;
+      if (!holders) {
+        refuse(candidate, holders.error());
+        continue;
+      }
+      // They come in the order of their ports.
+      const auto port_of = [](const net::Holder& holder) { return ntohs(holder.tuple.port); };
+      const auto same_port = std::ranges::equal_range(*holders, candidate.port(), std::ranges::less{}, port_of);
+      auto confirmed = look_around(candidate.facts, std::span(same_port.begin(), same_port.end()), bound_tcp_is_seen_);
+      if (confirmed) confirmed = confirm(candidate);
+      if (!confirmed) refuse(candidate, confirmed.error());
+    }
+  }
+}
+
+void Claims::refuse(Candidate& candidate, const Error& error) {
+  candidate.refuse(error);
+  withdraw(candidate);
 }
 
 // Nothing half-made stays: of a dual-stack :: neither the one nor the other.

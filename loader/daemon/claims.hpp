@@ -45,8 +45,9 @@ class Claims {
   struct Candidate;
   Expected<void> enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left, const IsLocal& is_local);
   Expected<void> insert(Candidate& candidate, const Claimant& claimant, std::uint32_t left);
-  void look_again(std::span<Candidate> candidates);
-  Expected<void> confirm(Candidate& candidate, std::span<const net::Holder> holders);
+  Expected<void> confirm(const Candidate& candidate);
+  void confirm_wildcards(std::span<Candidate> candidates);
+  void refuse(Candidate& candidate, const Error& error);
   void withdraw(Candidate& candidate);
   [[nodiscard]] bool is_claimed(const mstack_tuple& tuple, const mstack_claim& claim) const;
 

@@ -84,20 +84,24 @@ INSTANTIATE_TEST_SUITE_P(Every, SockConflictRules, testing::ValuesIn(rules), [](
   return name;
 });
 
-// With SO_REUSEADDR or SO_REUSEPORT on both, the kernel would let them share. (Of UDP, such a socket owns nothing.)
+// With SO_REUSEADDR or SO_REUSEPORT on both, the kernel would let them share: so such a socket owns nothing. And with
+// it on the other alone, none is let in.
 TEST_F(SockConflict, TheReuseOptionsDoNotShareAClaim) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {
-    for (const int option : {SO_REUSEADDR, SO_REUSEPORT}) {
-      SCOPED_TRACE(std::string(address) + " option " + std::to_string(option));
-      const int owner = opened(proto_tcp, address);
-      const int second = opened(proto_tcp, address);
-      for (const int socket : {owner, second}) ASSERT_EQ(agent.set(socket, SOL_SOCKET, option, 1), 0);
-      ASSERT_EQ(agent.bind(owner, address, 7), 0);
-      claim_for(owner, tuple(address, 7, proto_tcp));
-      EXPECT_EQ(agent.bind(second, address, 7), -EADDRINUSE);
-      agent.close(owner);
-      EXPECT_EQ(agent.bind(second, address, 7), 0) << "once the owner is gone";
-      agent.close(second);
+    for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+      for (const int option : {SO_REUSEADDR, SO_REUSEPORT}) {
+        SCOPED_TRACE(std::string(address) + " protocol " + std::to_string(protocol) + " option " +
+                     std::to_string(option));
+        const int owner = opened(protocol, address);
+        const int second = opened(protocol, address);
+        ASSERT_EQ(agent.set(second, SOL_SOCKET, option, 1), 0);
+        ASSERT_EQ(agent.bind(owner, address, 7), 0);
+        claim_for(owner, tuple(address, 7, protocol));
+        EXPECT_EQ(agent.bind(second, address, 7), -EADDRINUSE);
+        agent.close(owner);
+        EXPECT_EQ(agent.bind(second, address, 7), 0) << "once the owner is gone";
+        agent.close(second);
+      }
     }
   }
 }

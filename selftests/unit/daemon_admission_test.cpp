@@ -64,14 +64,14 @@ int first(const SocketFacts& facts, const IsLocal& is_local = all_local) {
   return looked.error().code;
 }
 
-int second(const SocketFacts& before, const SocketFacts& now, const std::vector<net::Holder>& holders,
-           bool bound_tcp_is_seen = true) {
-  const auto looked = second_look(before, now, holders, bound_tcp_is_seen);
+int second(const SocketFacts& before, const SocketFacts& now) {
+  const auto looked = second_look(before, now);
   return looked ? 0 : looked.error().code;
 }
 
-int second(const SocketFacts& facts, const std::vector<net::Holder>& holders, bool bound_tcp_is_seen = true) {
-  return second(facts, facts, holders, bound_tcp_is_seen);
+int around(const SocketFacts& facts, const std::vector<net::Holder>& holders, bool bound_tcp_is_seen = true) {
+  const auto looked = look_around(facts, holders, bound_tcp_is_seen);
+  return looked ? 0 : looked.error().code;
 }
 
 TEST(FirstLook, AdmitsWhatIsBoundHere) {
@@ -166,63 +166,67 @@ TEST(FirstLook, RefusesAddressesThatThisHostDoesNotHave) {
 
 TEST(SecondLook, WantsTheOwnerAsItWas) {
   const auto facts = bound(tuple("192.0.2.1"));
-  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.1"))}), 0);
-  auto anew = facts;
-  anew.record->tuple = tuple("192.0.2.1", 54);
-  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
-  anew = facts;
-  anew.record.reset();
-  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
-  anew = facts;
-  anew.record->unfit = MSTACK_SOCKET_CONNECTED;
-  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), ECONNABORTED);
-  anew = facts;
-  anew.listening = true;
-  EXPECT_EQ(second(facts, anew, {holder(tuple("192.0.2.1"))}), EINVAL);
+  EXPECT_EQ(second(facts, facts), 0);
+  auto now = facts;
+  now.record->tuple = tuple("192.0.2.1", 54);
+  EXPECT_EQ(second(facts, now), ECONNABORTED);
+  now = facts;
+  now.record.reset();
+  EXPECT_EQ(second(facts, now), ECONNABORTED);
+  for (const auto unfit :
+       {MSTACK_SOCKET_PICKED_PORT, MSTACK_SOCKET_CONNECTED, MSTACK_SOCKET_ON_DEVICE, MSTACK_SOCKET_SHARES}) {
+    now = facts;
+    now.record = mstack_socket{};
+    now.record->unfit = unfit;
+    EXPECT_EQ(second(facts, now), ECONNABORTED) << unfit;
+  }
+  now = facts;
+  now.listening = true;
+  EXPECT_EQ(second(facts, now), EINVAL);
 }
 
-TEST(SecondLook, WantsTheOwnerToHoldItsPort) {
+TEST(LookAround, WantsTheOwnerToHoldItsPort) {
   const auto facts = bound(tuple("192.0.2.1"));
-  EXPECT_EQ(second(facts, {}), ESTALE);
-  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.9"))}), ESTALE) << "bound to what it was not";
-  EXPECT_EQ(second(facts, {holder(tuple("192.0.2.1"), owner, established)}), EISCONN);
+  EXPECT_EQ(around(facts, {}), ESTALE);
+  EXPECT_EQ(around(facts, {holder(tuple("192.0.2.9"))}), ESTALE) << "bound to what it was not";
+  EXPECT_EQ(around(facts, {holder(tuple("192.0.2.1"), owner, established)}), EISCONN);
   const auto tcp = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
-  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, bound_inactive)}), 0);
-  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, syn_sent)}), EISCONN);
-  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, listening)}), EINVAL);
+  EXPECT_EQ(around(tcp, {holder(tcp.record->tuple, owner, bound_inactive)}), 0);
+  EXPECT_EQ(around(tcp, {holder(tcp.record->tuple, owner, syn_sent)}), EISCONN);
+  EXPECT_EQ(around(tcp, {holder(tcp.record->tuple, owner, listening)}), EINVAL);
 }
 
-TEST(SecondLook, AnOlderKernelDoesNotShowBoundTcpSockets) {
+TEST(LookAround, AnOlderKernelDoesNotShowBoundTcpSockets) {
   const auto tcp = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
-  EXPECT_EQ(second(tcp, {}, false), 0);
-  EXPECT_EQ(second(tcp, {holder(tcp.record->tuple, owner, established)}, false), EISCONN);
-  EXPECT_EQ(second(bound(tuple("192.0.2.1")), {}, false), ESTALE) << "UDP sockets it shows";
+  EXPECT_EQ(around(tcp, {}, false), 0);
+  EXPECT_EQ(around(tcp, {holder(tcp.record->tuple, owner, established)}, false), EISCONN);
+  EXPECT_EQ(around(bound(tuple("192.0.2.1")), {}, false), ESTALE) << "UDP sockets it shows";
 }
 
-TEST(SecondLook, WantsTheOwnerToBeTheOnlyHolder) {
+TEST(LookAround, WantsTheOwnerToBeTheOnlyHolder) {
   const auto facts = bound(tuple("192.0.2.1"));
   const auto own = holder(tuple("192.0.2.1"));
-  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.1"), 5)}), EADDRINUSE);
-  EXPECT_EQ(second(facts, {own, holder(tuple("0.0.0.0"), 5)}), EADDRINUSE);
-  EXPECT_EQ(second(facts, {own, holder(tuple("::"), 5)}), EADDRINUSE) << "dual-stack";
-  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.1"), 5, established)}), EADDRINUSE);
-  EXPECT_EQ(second(facts, {own, holder(tuple("192.0.2.2"), 5)}), 0);
-  EXPECT_EQ(second(facts, {own, holder(tuple("2001:db8::1"), 5)}), 0);
+  EXPECT_EQ(around(facts, {own, holder(tuple("192.0.2.1"), 5)}), EADDRINUSE);
+  EXPECT_EQ(around(facts, {own, holder(tuple("0.0.0.0"), 5)}), EADDRINUSE);
+  EXPECT_EQ(around(facts, {own, holder(tuple("::"), 5)}), EADDRINUSE) << "dual-stack";
+  EXPECT_EQ(around(facts, {own, holder(tuple("192.0.2.1"), 5, established)}), EADDRINUSE);
+  EXPECT_EQ(around(facts, {own, holder(tuple("192.0.2.2"), 5)}), 0);
+  EXPECT_EQ(around(facts, {own, holder(tuple("2001:db8::1"), 5)}), 0);
   auto only6 = holder(tuple("::"), 5);
   only6.v6only = true;
-  EXPECT_EQ(second(facts, {own, only6}), 0);
+  EXPECT_EQ(around(facts, {own, only6}), 0);
 }
 
-TEST(SecondLook, AWildcardIsSharedWithAnyAddress) {
+TEST(LookAround, AWildcardIsSharedWithAnyAddress) {
   const auto any4 = bound(tuple("0.0.0.0"));
-  EXPECT_EQ(second(any4, {holder(tuple("0.0.0.0")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
-  EXPECT_EQ(second(any4, {holder(tuple("0.0.0.0")), holder(tuple("2001:db8::1"), 5)}), 0);
+  EXPECT_EQ(around(any4, {holder(tuple("0.0.0.0")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
+  EXPECT_EQ(around(any4, {holder(tuple("0.0.0.0")), holder(tuple("2001:db8::1"), 5)}), 0);
   auto dual = bound(tuple("::"), AF_INET6);
   dual.v6only = false;
-  EXPECT_EQ(second(dual, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
+  EXPECT_EQ(around(dual, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
   auto six = bound(tuple("::"), AF_INET6);
   six.v6only = true;
-  EXPECT_EQ(second(six, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), 0);
+  EXPECT_EQ(around(six, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), 0);
 }
 
 TEST(Tuples, WildcardsAreKnown) {
