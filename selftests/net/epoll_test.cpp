@@ -72,7 +72,9 @@ TEST_F(Epoll, AQueueIsReadableAsLongAsItHasSomething) {
   EXPECT_TRUE(eventually([&] { return loop.now() == std::set{0U, 1U}; }));
   // To send makes nothing readable.
   stack.seen();
-  stack.send(World::udp(service, {wire4, 4000}, "out"), 1);
+  const Endpoint remote{wire4, 4000};
+  const Fd somebody = world().wire().run([&] { return bound(IPPROTO_UDP, remote); });
+  stack.send(World::udp(service, remote, "out"), 1);
   EXPECT_TRUE(loop.now().empty());
 }
 

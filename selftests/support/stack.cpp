@@ -96,7 +96,9 @@ std::size_t Stack::poll_queues() {
   for (std::size_t index = 0; index < vport_.queues(); ++index) {
     const std::size_t here = vport_.queue(index).receive(64, [&](Frame frame) {
       auto packet = parse(frame.bytes());
-      seen_.push_back(packet ? std::move(*packet) : Packet{});
+      received_.push_back(packet ? std::move(*packet) : Packet{});
+      if (const int protocol = received_.back().protocol; protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
+        seen_.push_back(received_.back());
     });
     per_queue_[index] += here;
     count += here;
@@ -112,8 +114,8 @@ std::optional<Packet> Stack::receive(const Capture::Predicate& fits, const Deadl
   for (;;) {
     while (poll_queues() != 0) {
     }
-    while (delivered_ < seen_.size()) {
-      if (const Packet& packet = seen_[delivered_++]; fits(packet)) return packet;
+    while (delivered_ < received_.size()) {
+      if (const Packet& packet = received_[delivered_++]; fits(packet)) return packet;
     }
     if (deadline.passed()) return std::nullopt;
     // Refills, so that there is room to receive.

@@ -29,10 +29,12 @@ class Stack {
   void send(Segment segment, std::size_t queue = 0);
   void send(std::span<const std::uint8_t> frame, std::size_t queue = 0);
 
-  // The next packet that fits, of any queue; others are remembered only in seen().
+  // The next packet that fits, of any queue. Others are passed over.
   std::optional<Packet> receive(const Capture::Predicate& fits, const Deadline& deadline = Deadline{});
-  // All that was received so far, on all queues or one.
+  // All that was received so far, on all queues, but for ICMP errors: where no socket waits for what a test sends, the
+  // wire's kernel says so to the stack that sent it.
   const std::vector<Packet>& seen();
+  // All of one queue.
   std::size_t seen_on(std::size_t queue) const { return per_queue_.at(queue); }
 
   Vport& vport() { return vport_; }
@@ -49,9 +51,10 @@ class Stack {
   const World* world_;
   uid_t uid_;
   Vport vport_;
+  std::vector<Packet> received_;
   std::vector<Packet> seen_;
   std::vector<std::size_t> per_queue_;
-  std::size_t delivered_ = 0;  // how many of seen_ receive() has looked at
+  std::size_t delivered_ = 0;  // how many of received_ receive() has looked at
 };
 
 Tuple library_tuple(int protocol, const Endpoint& endpoint);
