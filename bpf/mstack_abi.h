@@ -226,6 +226,24 @@ static inline __attribute__((always_inline)) __u32 mstack_gate_index(__u8 protoc
 }
 
 /*
+ * Which queue of a vport a flow belongs to, whatever CPU its packets arrive on. By both ends, so that many flows to one
+ * server spread as well as many flows from its clients.
+ */
+static inline __attribute__((always_inline)) __u32 mstack_queue_of(const struct mstack_tuple *local,
+								   const struct mstack_tuple *remote, __u32 queues)
+{
+	__u32 hash = local->addr[0] ^ local->addr[1] ^ local->addr[2] ^ local->addr[3];
+
+	hash ^= remote->addr[0] ^ remote->addr[1] ^ remote->addr[2] ^ remote->addr[3];
+	hash = hash * 0x9e3779b1 ^ ((__u32)remote->port << 16 | local->port);
+	/* MurmurHash3's last step: every bit counts in every bit. */
+	hash = (hash ^ hash >> 16) * 0x85ebca6b;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	hash ^= hash >> 16;
+	return ((__u64)hash * queues) >> 32;
+}
+
+/*
  * Layer 2 between a vport and its stack is made up: the stack end is 02:4d:53:00:SLOT, its only neighbour, the
  * gateway, is the host end 02:4d:53:01:SLOT. A steered frame has both, whatever it had on the wire.
  */

@@ -43,7 +43,7 @@ static __noinline bool fits(struct xdp_md *ctx, __u32 slot)
 static __always_inline int deliver(struct xdp_md *ctx, struct ethhdr *eth, const void *end, union owner owner,
 				   const struct packet *packet)
 {
-	__u32 slot = owner.slot + queue_of(owner, &packet->source);
+	__u32 slot = owner.slot + queue_of(owner, &packet->destination, &packet->source);
 
 	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot)) {
 		count(MSTACK_RX_DROP_TOO_BIG);

@@ -29,18 +29,10 @@ static __always_inline enum mstack_verdict find_receiver(const struct mstack_tup
 	return MSTACK_RX_STEERED;
 }
 
-/* A flow stays on one queue, whatever CPU it arrives on: the queue is a hash of the remote address and port. */
-static __always_inline __u32 queue_of(union owner owner, const struct mstack_tuple *remote)
+static __always_inline __u32 queue_of(union owner owner, const struct mstack_tuple *local,
+				      const struct mstack_tuple *remote)
 {
-	__u32 hash;
-
-	if (owner.queues == 1)
-		return 0;
-	hash = remote->addr[0] ^ remote->addr[1] ^ remote->addr[2] ^ remote->addr[3];
-	hash = (hash ^ (__u32)remote->port * 0x9e3779b1) * 0x85ebca6b;
-	hash = (hash ^ hash >> 15) * 0xc2b2ae35;
-	hash ^= hash >> 16;
-	return ((__u64)hash * owner.queues) >> 32;
+	return owner.queues == 1 ? 0 : mstack_queue_of(local, remote, owner.queues);
 }
 
 #endif

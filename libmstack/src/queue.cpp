@@ -8,9 +8,15 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "messages.hpp"
 #include "queue_parts.hpp"
 
 namespace mstack {
+
+std::size_t queue_of(const Tuple& local, const Tuple& remote, std::size_t queues) {
+  const mstack_tuple from = protocol::to_wire(local), to = protocol::to_wire(remote);
+  return mstack_queue_of(&from, &to, static_cast<std::uint32_t>(queues));
+}
 namespace {
 
 // No room right now in the kernel's queues: the frames stay in the ring, or, with EBUSY, were counted as dropped.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Who receives a well-formed packet.
+#include <mstack/queue.hpp>
+#include <random>
 #include <set>
 #include <string>
 
@@ -216,51 +218,58 @@ TEST_F(UplinkRxQueues, AFlowStaysOnItsQueue) {
   }
 }
 
-// So that what one peer sends to several ports of a stack stays together.
-TEST_F(UplinkRxQueues, TheLocalSideHasNoPartInTheChoice) {
-  programs.local("192.0.2.77");
-  programs.local("2001:db8::77");
-  for (Packet packet : every_kind()) {
-    claim_queues(packet, 8);
-    Packet other_port = packet;
-    other_port.to_port = 8080;
-    claim_queues(other_port, 8);
-    Packet other_address = packet;
-    other_address.to = packet.to.contains(':') ? "2001:db8::77" : "192.0.2.77";
-    claim_queues(other_address, 8);
-    for (std::uint16_t port = 1; port < 33; ++port) {
-      packet.from_port = other_port.from_port = other_address.from_port = port;
-      const std::uint16_t queue = queue_of(packet, 8);
-      EXPECT_LT(queue, 8);
-      EXPECT_EQ(queue_of(other_port, 8), queue);
-      EXPECT_EQ(queue_of(other_address, 8), queue);
+mstack::Tuple library_tuple(std::string_view address, std::uint16_t port) {
+  return {.address = mstack::Address::parse(address).value(), .port = port};
+}
+
+// A stack can tell which of its threads a flow belongs to before it has seen a packet of it.
+TEST_F(UplinkRxQueues, TheLibraryKnowsTheQueue) {
+  std::mt19937 random(20240607);
+  const auto any = [&](unsigned least, unsigned most) {
+    return std::uniform_int_distribution<unsigned>(least, most)(random);
+  };
+  for (const std::uint16_t queues : {1, 2, 3, 7, 8, 15, 16}) {
+    for (Packet packet : every_kind()) {
+      const bool six = packet.to.contains(':');
+      for (int flow = 0; flow < 64; ++flow) {
+        packet.to_port = static_cast<std::uint16_t>(any(1, 65535));
+        packet.from_port = static_cast<std::uint16_t>(any(1, 65535));
+        const std::string from = six ? "2001:db8:" + std::to_string(any(0, 9999)) + "::" + std::to_string(any(1, 9999))
+                                     : "198.51." + std::to_string(any(0, 255)) + "." + std::to_string(any(1, 254));
+        packet.from = from;
+        claim_queues(packet, queues);
+        EXPECT_EQ(queue_of(packet, queues), mstack::queue_of(library_tuple(packet.to, packet.to_port),
+                                                             library_tuple(packet.from, packet.from_port), queues))
+            << packet.from << " " << packet.from_port << " to " << packet.to_port;
+      }
     }
   }
 }
 
-// 512 flows that differ in one thing: every queue gets between a half and twice its fair share.
+// 1024 flows that differ in one thing: every queue gets between a half and twice its fair share.
 TEST_F(UplinkRxQueues, FlowsSpreadOverTheQueues) {
   for (const std::uint16_t queues : {2, 3, 8, 16}) {
-    for (Packet packet : every_kind()) {
-      claim_queues(packet, queues);
-      const bool six = packet.to.contains(':');
-      for (const bool by_port : {true, false}) {
+    for (const Packet& kind : every_kind()) {
+      const bool six = kind.to.contains(':');
+      for (const int by : {0, 1, 2}) {  // the remote port, the remote address, the local port
+        Packet packet = kind;
+        claim_queues(packet, queues);
         std::vector<int> share(queues + 1U);
-        for (int flow = 0; flow < 512; ++flow) {
+        for (int flow = 0; flow < 1024; ++flow) {
           const std::string address = six ? "2001:db8:f::" + std::to_string(flow)
                                           : "198.51." + std::to_string(flow >> 8) + "." + std::to_string(flow & 255);
-          if (by_port) {
-            packet.from_port = static_cast<std::uint16_t>(32768 + flow);
-          } else {
-            packet.from = address;
+          if (by == 0) packet.from_port = static_cast<std::uint16_t>(32768 + flow);
+          if (by == 1) packet.from = address;
+          if (by == 2) {
+            packet.to_port = static_cast<std::uint16_t>(32768 + flow);
+            claim_queues(packet, queues);
           }
           ++share[queue_of(packet, queues)];
         }
         EXPECT_EQ(share[queues], 0) << "outside the vport";
         for (int queue = 0; queue < queues; ++queue) {
-          EXPECT_TRUE(share[queue] > 512 / queues / 2 && share[queue] < 512 / queues * 2)
-              << "queue " << queue << " of " << queues << ": " << share[queue] << ", six " << six << ", by port "
-              << by_port;
+          EXPECT_TRUE(share[queue] > 1024 / queues / 2 && share[queue] < 1024 / queues * 2)
+              << "queue " << queue << " of " << queues << ": " << share[queue] << ", six " << six << ", by " << by;
         }
       }
     }

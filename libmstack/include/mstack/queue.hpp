@@ -12,6 +12,7 @@
 #include "mstack/error.hpp"
 #include "mstack/export.hpp"
 #include "mstack/frame.hpp"
+#include "mstack/tuple.hpp"
 
 namespace mstack {
 
@@ -37,8 +38,14 @@ struct QueueStatistics {
   std::uint64_t kernel_tx_ring_empty = 0;
 };
 
-/// One queue of a vport: an AF_XDP socket with its four rings and its own part of the UMEM. Packets of one remote
-/// address and port always come on the same queue; any queue may send from any tuple of the vport.
+/// The queue, of a vport's `queues` (1 to 16), on which the packets of a flow arrive: those from `remote` to `local`,
+/// whatever CPU received them. A stack of one thread a queue sends a flow's packets by the same queue, and so has both
+/// directions of it in one thread; a client can choose its local port so that the flow is its own thread's. Any thread.
+/// The two protocols are not looked at. With wildcards as `local` it means nothing: take the address of the packet.
+[[nodiscard]] MSTACK_API std::size_t queue_of(const Tuple& local, const Tuple& remote, std::size_t queues);
+
+/// One queue of a vport: an AF_XDP socket with its four rings and its own part of the UMEM. Packets of one flow always
+/// come on the same queue, queue_of(); any queue may send from any tuple of the vport.
 ///
 /// Thread-safety: none, on purpose. One thread uses a queue; different queues need no synchronisation at all.
 /// Cost: receive(), allocate(), transmit(), keep() and give_back() allocate nothing and make no system call (but see
