@@ -41,6 +41,7 @@ struct mstack_tuple {
 enum mstack_claim_state {
 	MSTACK_CLAIM_PENDING = 0,
 	MSTACK_CLAIM_ACTIVE = 1,
+	MSTACK_CLAIM_SUSPENDED = 2, /* its address is none of this host's; ACTIVE again when it is */
 };
 
 /* claims: tuple > claim */

@@ -33,6 +33,7 @@ std::string claim_state_text(std::uint32_t state) {
   switch (state) {
     case MSTACK_CLAIM_PENDING: return "pending";
     case MSTACK_CLAIM_ACTIVE: return "active";
+    case MSTACK_CLAIM_SUSPENDED: return "suspended";
     default: return std::to_string(state);
   }
 }

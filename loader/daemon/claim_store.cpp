@@ -44,8 +44,8 @@ Expected<void> ClaimStore::insert(const mstack_tuple& tuple, const mstack_claim&
   return inserted;
 }
 
-Expected<void> ClaimStore::activate(const mstack_tuple& tuple, mstack_claim claim) const {
-  claim.state = MSTACK_CLAIM_ACTIVE;
+Expected<void> ClaimStore::set_state(const mstack_tuple& tuple, mstack_claim claim, mstack_claim_state state) const {
+  claim.state = state;
   return claims_.set(tuple, claim, BPF_EXIST);
 }
 

@@ -21,8 +21,8 @@ class ClaimStore {
 
   // EEXIST: it is claimed. E2BIG: the map is full.
   Expected<void> insert(const mstack_tuple& tuple, const mstack_claim& claim) const;
-  // PENDING becomes ACTIVE. ENOENT: BPF has deleted it, and counted it down.
-  Expected<void> activate(const mstack_tuple& tuple, mstack_claim claim) const;
+  // ENOENT: BPF has deleted it, and counted it down.
+  Expected<void> set_state(const mstack_tuple& tuple, mstack_claim claim, mstack_claim_state state) const;
   // False: it was gone already.
   Expected<bool> erase(const mstack_tuple& tuple, const mstack_claim& claim) const;
   // One of an mstackd that is no more, which may or may not be counted: correct_counts() must follow.
@@ -35,6 +35,10 @@ class ClaimStore {
   Expected<void> erase_all_of(std::uint32_t vport, std::uint32_t slot) const;
   [[nodiscard]] std::uint32_t count_of_slot(std::uint32_t slot) const;
 
+  template <class Visit>
+  Expected<void> for_each(Visit&& visit) const {
+    return claims_.for_each(visit);
+  }
   // After a takeover: takes off what an mstackd counted and did not come to insert.
   Expected<void> correct_counts() const;
 

@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "daemon/log.hpp"
+#include "messages.hpp"
 
 namespace mstack::daemon {
 namespace {
@@ -104,7 +105,31 @@ std::vector<Claims::Outcome> Claims::claim(const Claimant& claimant, std::span<c
       refuse(candidate, confirmed.error());
   }
   confirm_wildcards(wildcards);
+  if (asked) follow_addresses();
   return outcomes;
+}
+
+void Claims::follow_addresses() {
+  if (std::exchange(followed_, addresses_->changes()) == addresses_->changes()) return;
+  struct Change {
+    mstack_tuple tuple;
+    mstack_claim claim;
+    mstack_claim_state state;
+  };
+  std::vector<Change> changes;
+  auto seen = store_->for_each([&](const mstack_tuple& tuple, const mstack_claim& claim) {
+    if (is_wildcard(address_of(tuple))) return;
+    const auto state = addresses_->contains(address_of(tuple)) ? MSTACK_CLAIM_ACTIVE : MSTACK_CLAIM_SUSPENDED;
+    if (claim.state != state) changes.push_back({.tuple = tuple, .claim = claim, .state = state});
+  });
+  if (!seen) log::warn("claims: {}", seen.error().what);
+  for (const Change& change : changes) {
+    // Its owner may close it meanwhile. None can have come in its place: that is done by this thread alone.
+    auto set = store_->set_state(change.tuple, change.claim, change.state);
+    if (!set && set.error().code != ENOENT) log::warn("claims: {}", set.error().what);
+    log::debug("vport {}: {} {}", change.claim.vport, protocol::from_wire(change.tuple).to_string(),
+               change.state == MSTACK_CLAIM_ACTIVE ? "is claimed again" : "is suspended until its address is back");
+  }
 }
 
 // First look, quota, PENDING.
@@ -165,7 +190,7 @@ Expected<void> Claims::confirm(const Candidate& candidate) {
   if (!now) return std::unexpected(now.error());
   if (auto unchanged = second_look(candidate.facts, *now); !unchanged) return unchanged;
   for (const mstack_tuple& tuple : candidate.tuples.all()) {
-    auto activated = store_->activate(tuple, candidate.claim);
+    auto activated = store_->set_state(tuple, candidate.claim, MSTACK_CLAIM_ACTIVE);
     if (activated) continue;
     // BPF deleted it, and has counted it down: the owner was bound anew just now.
     if (activated.error().code == ENOENT)

@@ -38,6 +38,9 @@ class Claims {
 
   // One outcome a descriptor. An owner is bound and not yet connected; each gets its claim, or nothing.
   std::vector<Outcome> claim(const Claimant& claimant, std::span<const Fd> owners);
+  // A claim on one address is for as long as that is this host's: ACTIVE or SUSPENDED, after each sync of the
+  // addresses. A wildcard's claim is for whatever addresses there are.
+  void follow_addresses();
   // Only what this vport has claimed; of ::, the IPv4 wildcard of the same owner too. ENOENT for all else.
   std::vector<Outcome> release(std::uint32_t vport, std::span<const mstack_tuple> tuples);
 
@@ -55,6 +58,7 @@ class Claims {
   const ClaimStore* store_;
   LocalAddresses* addresses_;
   bool bound_tcp_is_seen_;
+  std::optional<std::uint64_t> followed_;  // LocalAddresses::changes() that the claims' states are of
 };
 
 }  // namespace mstack::daemon

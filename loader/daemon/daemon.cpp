@@ -138,7 +138,9 @@ Expected<void> Daemon::take_over() {
   if (!cgroup) return std::unexpected(cgroup.error());
   if (auto done = datapath_->attach_hooks(*cgroup); !done) return done;
   if (auto done = uplinks_->take_over(); !done) return done;
-  return vports_->take_over();
+  if (auto done = vports_->take_over(); !done) return done;
+  claims_->follow_addresses();
+  return {};
 }
 
 Expected<void> Daemon::start_serving() {
@@ -167,6 +169,7 @@ Expected<void> Daemon::watch(int fd, std::function<void()> handler) {
 
 void Daemon::sync_addresses() {
   if (auto synced = addresses_->sync(); !synced) log::warn("addresses: {}", synced.error().what);
+  claims_->follow_addresses();
 }
 
 void Daemon::read_route_events() {

@@ -33,16 +33,8 @@ Expected<void> LocalAddresses::sync() {
   std::set<Key> wanted;
   for (const mstack_address& address : *current) wanted.insert(key_of(address));
 
-  for (const Key& key : wanted) {
-    if (addresses_.contains(key)) continue;
-    const auto added = map_.set(address_of(key), 1);
-    if (!added && added.error().code == E2BIG) {
-      log::warn("this host has more than {} addresses: the rest cannot be claimed", MSTACK_MAX_ADDRS);
-      break;
-    }
-    if (!added) return added;
-    addresses_.insert(key);
-  }
+  auto added = add(wanted);
+  if (!added) return std::unexpected(added.error());
   for (auto entry = addresses_.begin(); entry != addresses_.end();) {
     if (wanted.contains(*entry)) {
       ++entry;
@@ -50,8 +42,24 @@ Expected<void> LocalAddresses::sync() {
     }
     if (auto erased = map_.erase(address_of(*entry)); !erased) return std::unexpected(erased.error());
     entry = addresses_.erase(entry);
+    ++changes_;
   }
+  if (!*added) added = add(wanted);  // there may be room by now
+  if (!added) return std::unexpected(added.error());
+  if (!*added) log::warn("this host has more than {} addresses: the rest cannot be claimed", MSTACK_MAX_ADDRS);
   return {};
+}
+
+Expected<bool> LocalAddresses::add(const std::set<Key>& wanted) {
+  for (const Key& key : wanted) {
+    if (addresses_.contains(key)) continue;
+    const auto added = map_.set(address_of(key), 1);
+    if (!added && added.error().code == E2BIG) return false;
+    if (!added) return std::unexpected(added.error());
+    addresses_.insert(key);
+    ++changes_;
+  }
+  return true;
 }
 
 }  // namespace mstack::daemon

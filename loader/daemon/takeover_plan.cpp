@@ -53,7 +53,8 @@ Plan plan_takeover(const Found& found) {
   for (const auto& [tuple, claim] : found.claims) {
     // PENDING: the mstackd that was about to look at its owner again never did.
     const auto owner = by_id.find(claim.vport);
-    if (claim.state != MSTACK_CLAIM_ACTIVE || owner == by_id.end() || owner->second->record.slot != claim.slot ||
+    const bool whole = claim.state == MSTACK_CLAIM_ACTIVE || claim.state == MSTACK_CLAIM_SUSPENDED;
+    if (!whole || owner == by_id.end() || owner->second->record.slot != claim.slot ||
         owner->second->record.queues != claim.queues)
       plan.claims.push_back(tuple);
   }

@@ -44,11 +44,10 @@ TEST_P(SockConflictRules, Hold) {
   const bool expected[] = {rule.by_exact4, rule.by_any4, rule.by_exact6, rule.by_any6};
   for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
     for (std::size_t i = 0; i < std::size(claimed_addresses); ++i) {
-      // A claim in the making stands in the way as much.
-      for (const std::uint32_t state : {MSTACK_CLAIM_ACTIVE, MSTACK_CLAIM_PENDING}) {
-        SCOPED_TRACE(std::string(claimed_addresses[i]) + (state == MSTACK_CLAIM_ACTIVE ? " active" : " pending") +
-                     ", bind to " + rule.bind_to + (rule.v6only ? " v6only" : "") + ", protocol " +
-                     std::to_string(protocol));
+      // A claim in the making stands in the way as much, and so does one whose address may come back.
+      for (const std::uint32_t state : {MSTACK_CLAIM_ACTIVE, MSTACK_CLAIM_PENDING, MSTACK_CLAIM_SUSPENDED}) {
+        SCOPED_TRACE(std::string(claimed_addresses[i]) + " state " + std::to_string(state) + ", bind to " +
+                     rule.bind_to + (rule.v6only ? " v6only" : "") + ", protocol " + std::to_string(protocol));
         const mstack_tuple key = tuple(claimed_addresses[i], 7, protocol);
         programs.claim(key, {.state = state});
 

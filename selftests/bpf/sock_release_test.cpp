@@ -133,15 +133,17 @@ TEST_F(SockRelease, OfASocketWithoutAClaimChangesNothing) {
 }
 
 // It was counted before it was inserted, so whoever takes it away counts it down.
-TEST_F(SockRelease, OfAPendingClaimToo) {
+TEST_F(SockRelease, OfAPendingOrSuspendedClaimToo) {
   const mstack_tuple key = tuple("192.0.2.1", owned_port, proto_udp);
-  const int socket = bound(proto_udp, "192.0.2.1", owned_port);
-  ASSERT_GE(socket, 0);
-  programs.claim(key, {.cookie = agent.cookie(socket), .state = MSTACK_CLAIM_PENDING});
-  programs.set_gate(proto_udp, owned_port, 5);
-  programs.set_slot_claims(1, 9);
-  EXPECT_EQ(agent.close(socket), 0);
-  EXPECT_TRUE(released(key));
+  for (const std::uint32_t state : {MSTACK_CLAIM_PENDING, MSTACK_CLAIM_SUSPENDED}) {
+    const int socket = bound(proto_udp, "192.0.2.1", owned_port);
+    ASSERT_GE(socket, 0);
+    programs.claim(key, {.cookie = agent.cookie(socket), .state = state});
+    programs.set_gate(proto_udp, owned_port, 5);
+    programs.set_slot_claims(1, 9);
+    EXPECT_EQ(agent.close(socket), 0);
+    EXPECT_TRUE(released(key)) << state;
+  }
 }
 
 // mstackd took the claim away first, and counted it down: not once more.

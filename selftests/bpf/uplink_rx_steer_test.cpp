@@ -131,17 +131,20 @@ TEST_F(UplinkRx, TheIpv6WildcardIsNotForIpv4) {
   EXPECT_TRUE(steered(receive(Packet().bytes()), Packet().bytes(), 1));
 }
 
-TEST_F(UplinkRx, IgnoresAPendingClaim) {
-  const auto pending = ClaimOptions{.state = MSTACK_CLAIM_PENDING};
-  for (const Packet& packet : every_kind()) {
-    SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
-    const char* any = packet.to.contains(':') ? "::" : "0.0.0.0";
-    programs.claim(tuple(packet.to, 7, packet.protocol), pending);
-    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
-    programs.claim(tuple(any, 7, packet.protocol), pending);
-    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
-    programs.unclaim(tuple(any, 7, packet.protocol));
-    programs.unclaim(tuple(packet.to, 7, packet.protocol));
+TEST_F(UplinkRx, IgnoresAPendingOrSuspendedClaim) {
+  for (const std::uint32_t state : {MSTACK_CLAIM_PENDING, MSTACK_CLAIM_SUSPENDED}) {
+    const ClaimOptions options{.state = state};
+    for (const Packet& packet : every_kind()) {
+      SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol) + " state " +
+                   std::to_string(state));
+      const char* any = packet.to.contains(':') ? "::" : "0.0.0.0";
+      programs.claim(tuple(packet.to, 7, packet.protocol), options);
+      EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+      programs.claim(tuple(any, 7, packet.protocol), options);
+      EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED));
+      programs.unclaim(tuple(any, 7, packet.protocol));
+      programs.unclaim(tuple(packet.to, 7, packet.protocol));
+    }
   }
 }
 

@@ -88,10 +88,12 @@ TEST_F(VportTxOwner, EveryQueueOfTheVportMaySend) {
   }
 }
 
-TEST_F(VportTxOwner, APendingClaimIsNotYetOwned) {
-  for (const Packet& packet : every_kind()) {
-    programs.claim(tuple(packet.from, 7, packet.protocol), {.state = MSTACK_CLAIM_PENDING});
-    EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_UNCLAIMED));
+TEST_F(VportTxOwner, APendingOrSuspendedClaimIsNotOwned) {
+  for (const std::uint32_t state : {MSTACK_CLAIM_PENDING, MSTACK_CLAIM_SUSPENDED}) {
+    for (const Packet& packet : every_kind()) {
+      programs.claim(tuple(packet.from, 7, packet.protocol), {.state = state});
+      EXPECT_TRUE(dropped(packet.bytes(), MSTACK_TX_DROP_UNCLAIMED));
+    }
   }
 }
 

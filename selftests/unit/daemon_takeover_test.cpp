@@ -107,6 +107,7 @@ TEST(TakeoverPlan, RemovesClaimsThatAreNotWholeOrNobodys) {
   Found found = two_vports();
   found.claims = {{tuple(1), claim(7, 2, 2)},
                   {tuple(2), claim(7, 2, 2, MSTACK_CLAIM_PENDING)},
+                  {tuple(6), claim(7, 2, 2, MSTACK_CLAIM_SUSPENDED)},  // its address may be back
                   {tuple(3), claim(8, 2, 2)},
                   {tuple(4), claim(7, 4, 2)},    // would be steered to another's slot
                   {tuple(5), claim(9, 4, 16)}};  // and to slots beyond its own
