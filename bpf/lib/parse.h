@@ -347,6 +347,7 @@ static __always_inline bool is_extension(const struct packet *packet)
 		return true;
 	case IPPROTO_HOPOPTS:
 	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
 	case IPPROTO_DSTOPTS:
 		return is_ipv6(packet);
 	default:
@@ -400,10 +401,9 @@ static __always_inline enum parse_result pass_extension(struct packet *packet, v
 
 static __always_inline enum parse_result step(struct packet *packet, void *data, const void *end, __u32 how)
 {
-	bool fragment = is_ipv6(packet) && packet->protocol == IPPROTO_FRAGMENT;
 	enum parse_result parsed;
 
-	if (!fragment && !is_extension(packet))
+	if (!is_extension(packet))
 		return parse_transport(packet, data, end, how);
 	if (packet->headers == HEADERS_WALKED)
 		return TOO_MANY_HEADERS;
