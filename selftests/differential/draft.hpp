@@ -30,6 +30,13 @@ struct Draft {
     u16(value);
   }
   void add(std::span<const std::uint8_t> more) { bytes.insert(bytes.end(), more.begin(), more.end()); }
+  // Another one, with all that is known of it.
+  void add(const Draft& more) {
+    for (const std::size_t at : more.boundaries) boundaries.push_back(size() + at);
+    for (const std::size_t at : more.lengths) lengths.push_back(size() + at);
+    for (const std::size_t at : more.kinds) kinds.push_back(size() + at);
+    add(std::span(more.bytes));
+  }
   void zeros(std::size_t count) { bytes.resize(size() + count); }
   void kind(unsigned value) {
     kinds.push_back(size());

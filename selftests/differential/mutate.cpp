@@ -37,8 +37,8 @@ void change_length(Random& random, Draft& draft) {
 void change_kind(Random& random, Draft& draft) {
   if (draft.kinds.empty()) return;
   const std::size_t at = random.of(draft.kinds);
-  static constexpr std::uint8_t known[] = {0,  1,  4,  6,   17,  41,  43,  44,  50, 51,
-                                           58, 59, 60, 132, 135, 136, 139, 140, 255};
+  static constexpr std::uint8_t known[] = {0,  1,  4,  6,  17,  33,  41,  43,  44,  50,
+                                           51, 58, 59, 60, 132, 135, 136, 139, 140, 255};
   if (at < draft.size()) draft.bytes[at] = random.of(known);
 }
 

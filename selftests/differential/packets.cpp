@@ -3,15 +3,11 @@
 
 #include <algorithm>
 
+#include "extensions.hpp"
 #include "pools.hpp"
 
 namespace differential {
 namespace {
-
-constexpr std::uint8_t hop_by_hop = 0;
-constexpr std::uint8_t routing = 43;
-constexpr std::uint8_t fragment = 44;
-constexpr std::uint8_t destination_options = 60;
 
 // A multiple of 4 bytes, 40 at the most.
 model::Bytes ip4_options(Random& random) {
@@ -39,15 +35,22 @@ model::Bytes ip4_options(Random& random) {
 
 void add_ip4(Random& random, Draft& draft, const Envelope& envelope, const Draft& message) {
   const model::Bytes options = random.one_in(4) ? ip4_options(random) : model::Bytes{};
+  const Headers headers =
+      envelope.cut ? Headers{.first = envelope.protocol, .bytes = {}} : headers_of_ip4(random, envelope.protocol);
   draft.boundary();
   draft.length8(static_cast<unsigned>(0x40 | (20 + options.size()) / 4));
   draft.u8(random.one_in(4) ? random.byte() : 0);
-  draft.length16(static_cast<unsigned>(20 + options.size() + message.size()));
-  draft.u16(static_cast<unsigned>(random.below(65536)));
+  draft.length16(static_cast<unsigned>(20 + options.size() + headers.bytes.size() + message.size()));
+  draft.u16(envelope.cut ? envelope.cut->id : static_cast<unsigned>(random.below(65536)));
   static constexpr unsigned fragmented[] = {0x2000, 0x2001, 0x0001, 0x1fff, 0x6000, 0x00b9};
-  draft.u16(random.one_in(20) ? random.of(fragmented) : random.one_in(2) ? 0x4000U : random.one_in(8) ? 0x8000U : 0U);
+  if (envelope.cut) {
+    draft.lengths.push_back(draft.size() + 1);
+    draft.u16(static_cast<unsigned>(envelope.cut->offset / 8) | (envelope.cut->more ? 0x2000U : 0U));
+  } else {
+    draft.u16(random.one_in(20) ? random.of(fragmented) : random.one_in(2) ? 0x4000U : random.one_in(8) ? 0x8000U : 0U);
+  }
   draft.u8(random.one_in(8) ? 1 : 64);
-  draft.kind(envelope.protocol);
+  draft.kind(headers.first);
   draft.u16(static_cast<unsigned>(random.below(65536)));
   draft.address(envelope.from);
   draft.address(envelope.to);
@@ -56,57 +59,19 @@ void add_ip4(Random& random, Draft& draft, const Envelope& envelope, const Draft
     for (std::size_t i = 1; i < options.size(); i += 3) draft.lengths.push_back(draft.size() + i);
     draft.add(options);
   }
-}
-
-void add_extension(Random& random, Draft& draft, std::uint8_t type, std::uint8_t next, model::Direction direction) {
-  draft.boundary();
-  draft.kind(next);
-  if (type == fragment) {
-    static constexpr unsigned offsets[] = {0, 1, 0x05b0, 0x05b1, 8};
-    draft.u8(0);
-    draft.u16(random.of(offsets));
-    draft.u32(static_cast<std::uint32_t>(random.next()));
-    return;
-  }
-  const std::size_t units = random.one_in(6) ? random.between(1, 4) : 0;
-  draft.length8(static_cast<unsigned>(units));
-  const bool received = direction == model::Direction::received;
-  if (type == routing) {
-    draft.u8(static_cast<unsigned>(random.below(5)));
-    draft.u8(random.one_in(received ? 4 : 2) ? 1 : 0);
-    draft.zeros(4 + units * 8);
-  } else {
-    draft.add(model::Bytes{1, static_cast<std::uint8_t>(4 + units * 8)});
-    draft.zeros(4 + units * 8);
-  }
-}
-
-std::vector<std::uint8_t> extension_chain(Random& random) {
-  std::vector<std::uint8_t> chain;
-  if (!random.one_in(3)) return chain;
-  static constexpr std::uint8_t types[] = {destination_options, destination_options, hop_by_hop, routing, fragment};
-  const std::size_t count = random.one_in(4) ? random.between(5, 8) : random.between(1, 3);
-  for (std::size_t i = 0; i < count; ++i) {
-    // Most of a long chain is walked over, or its end would never be seen.
-    chain.push_back(count > 4 && !random.one_in(12) ? destination_options : random.of(types));
-  }
-  return chain;
+  draft.add(headers.bytes);
 }
 
 void add_ip6(Random& random, Draft& draft, const Envelope& envelope, const Draft& message) {
-  const std::vector<std::uint8_t> chain = extension_chain(random);
+  const Headers headers = headers_of_ip6(random, envelope);
   draft.boundary();
   draft.u32(0x60000000 | (random.one_in(4) ? static_cast<std::uint32_t>(random.below(1U << 28)) : 0));
-  const std::size_t length_at = draft.size();
-  draft.length16(0);
-  draft.kind(chain.empty() ? envelope.protocol : chain.front());
+  draft.length16(static_cast<unsigned>(headers.bytes.size() + message.size()));
+  draft.kind(headers.first);
   draft.u8(envelope.protocol == model::protocol_icmp6 ? 255 : 64);
   draft.address(envelope.from);
   draft.address(envelope.to);
-  for (std::size_t i = 0; i < chain.size(); ++i) {
-    add_extension(random, draft, chain[i], i + 1 < chain.size() ? chain[i + 1] : envelope.protocol, envelope.direction);
-  }
-  draft.set16(length_at, draft.size() - length_at - 36 + message.size());
+  draft.add(headers.bytes);
 }
 
 std::size_t payload_size(Random& random) {
@@ -138,6 +103,40 @@ void add_tcp(Random& random, Draft& message, std::uint16_t from, std::uint16_t t
   message.zeros(6 + options + payload_size(random));
 }
 
+void add_udp_lite(Random& random, Draft& message, std::uint16_t from, std::uint16_t to) {
+  const std::size_t payload = payload_size(random);
+  message.u16(from);
+  message.u16(to);
+  message.length16(static_cast<unsigned>(random.one_in(2) ? 0 : random.one_in(2) ? 8 : 8 + payload));
+  message.u16(static_cast<unsigned>(random.below(65536)));
+  message.zeros(payload);
+}
+
+void add_sctp(Random& random, Draft& message, std::uint16_t from, std::uint16_t to) {
+  message.u16(from);
+  message.u16(to);
+  message.u32(static_cast<std::uint32_t>(random.next()));
+  message.u32(static_cast<std::uint32_t>(random.next()));
+  message.u8(random.byte());
+  message.u8(0);
+  const std::size_t chunk = random.one_in(8) ? random.below(4) : 4 + payload_size(random);
+  message.length16(static_cast<unsigned>(chunk));
+  message.zeros(chunk < 4 ? random.below(2) : chunk - 4);
+  if (random.one_in(12)) message.bytes.resize(random.between(11, 16));
+}
+
+void add_dccp(Random& random, Draft& message, std::uint16_t from, std::uint16_t to) {
+  const bool has_long_sequence_numbers = !random.one_in(3);
+  const std::size_t words = (has_long_sequence_numbers ? 4 : 3) + (random.one_in(3) ? random.below(4) : 0);
+  message.u16(from);
+  message.u16(to);
+  message.length8(static_cast<unsigned>(words));
+  message.u8(random.byte());
+  message.u16(static_cast<unsigned>(random.below(65536)));
+  message.length8(static_cast<unsigned>(random.below(16) << 1 | (has_long_sequence_numbers ? 1 : 0)));
+  message.zeros(words * 4 - 9 + payload_size(random));
+}
+
 }  // namespace
 
 void add_ip_packet(Random& random, Draft& draft, const Envelope& envelope, const Draft& message) {
@@ -147,9 +146,7 @@ void add_ip_packet(Random& random, Draft& draft, const Envelope& envelope, const
     add_ip6(random, draft, envelope, message);
   }
   draft.boundary();
-  for (const std::size_t at : message.lengths) draft.lengths.push_back(draft.size() + at);
-  for (const std::size_t at : message.kinds) draft.kinds.push_back(draft.size() + at);
-  draft.add(message.bytes);
+  draft.add(message);
 }
 
 Draft message_of(Random& random, std::uint8_t protocol, std::uint16_t from, std::uint16_t to) {
@@ -157,6 +154,9 @@ Draft message_of(Random& random, std::uint8_t protocol, std::uint16_t from, std:
   switch (protocol) {
     case model::protocol_udp: add_udp(random, message, from, to); break;
     case model::protocol_tcp: add_tcp(random, message, from, to); break;
+    case model::protocol_udp_lite: add_udp_lite(random, message, from, to); break;
+    case model::protocol_sctp: add_sctp(random, message, from, to); break;
+    case model::protocol_dccp: add_dccp(random, message, from, to); break;
     default:
       message.u16(from);
       message.u16(to);

@@ -2,11 +2,20 @@
 // The layers of a frame, each random and each right.
 #pragma once
 
+#include <optional>
+
 #include "draft.hpp"
 #include "model/packet.hpp"
 #include "random.hpp"
 
 namespace differential {
+
+// A part of a datagram, from `offset` on.
+struct Cut {
+  std::uint32_t id = 0;
+  std::size_t offset = 0;
+  bool more = false;
+};
 
 // An IP header, its options or extension headers, and behind them `message` of `protocol`.
 struct Envelope {
@@ -14,6 +23,7 @@ struct Envelope {
   model::Address to;
   std::uint8_t protocol = 0;
   model::Direction direction = model::Direction::received;
+  std::optional<Cut> cut = {};
 };
 void add_ip_packet(Random& random, Draft& draft, const Envelope& envelope, const Draft& message);
 

@@ -55,7 +55,7 @@ Pools make() {
                         "2001:db8:0:0:6::"}),
       .claimed_ports = {7, 0x0700, 53, 65535},
       .ports = {7, 7, 7, 0x0700, 53, 65535, 0, 8, 6, 40000},
-      .claimed_protocols = {6, 17}};
+      .claimed_protocols = {6, 6, 17, 17, 33, 132, 136}};
   for (const std::string_view text : host_addresses) {
     const model::Address one = address(text);
     pools.local.push_back(one);

@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
-#include <sys/mman.h>
 
 #include <cerrno>
 #include <cstring>
@@ -61,6 +60,7 @@ Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> sl
       0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   make_plain_array(skeleton_->maps.counters);
   make_plain_array(skeleton_->maps.vport_stats);
+  make_plain_array(skeleton_->maps.icmp_pace);
   check(bpf_map__set_max_entries(skeleton_->maps.claims, 4096), "the size of claims");
 
   bpf_program* program = nullptr;
@@ -77,6 +77,7 @@ Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> sl
   each([this](std::size_t i, const bpf_program* one) { fds_[i] = bpf_program__fd(one); });
 
   counters_memory_ = map_memory("counters", sizeof(std::uint64_t) * MSTACK_VERDICT_COUNT);
+  icmp_pace_memory_ = map_memory("icmp_pace", sizeof(std::uint64_t) * MSTACK_MAX_SLOTS, PROT_READ | PROT_WRITE);
   stats_memory_ = map_memory("vport_stats", sizeof(mstack_vport_stats) * MSTACK_MAX_SLOTS);
   counters_ = static_cast<const std::uint64_t*>(counters_memory_.get());
   stats_ = static_cast<const mstack_vport_stats*>(stats_memory_.get());
@@ -90,10 +91,15 @@ int Programs::map(const char* name) const {
   return fd;
 }
 
-Programs::Mapping Programs::map_memory(const char* name, std::size_t size) const {
-  void* memory = mmap(nullptr, size, PROT_READ, MAP_SHARED, map(name), 0);
+Programs::Mapping Programs::map_memory(const char* name, std::size_t size, int protection) const {
+  void* memory = mmap(nullptr, size, protection, MAP_SHARED, map(name), 0);
   if (memory == MAP_FAILED) fail(std::string("mmap ") + name, errno);
   return Mapping(memory, {.size = size});
+}
+
+void Programs::set_errors_spent(std::uint32_t slot, bool spent) {
+  constexpr std::uint64_t centuries_ns = std::uint64_t{1} << 62;  // until the next is due
+  static_cast<volatile std::uint64_t*>(icmp_pace_memory_.get())[slot] = spent ? centuries_ns : 0;
 }
 
 const Outcome& Programs::run(Program program, std::span<const std::uint8_t> frame, std::uint32_t ingress) {

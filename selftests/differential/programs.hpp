@@ -2,6 +2,8 @@
 // The BPF programs, run on one frame at a time as cheaply as can be.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -53,6 +55,8 @@ class Programs {
   Programs& operator=(const Programs&) = delete;
 
   int map(const char* name) const;
+  // More ICMP errors from the slot would be too many, or no longer.
+  void set_errors_spent(std::uint32_t slot, bool spent);
   const Outcome& run(Program program, std::span<const std::uint8_t> frame, std::uint32_t ingress);
 
  private:
@@ -60,13 +64,14 @@ class Programs {
     void operator()(mstack_bpf* skeleton) const;
   };
   using Mapping = std::unique_ptr<void, Unmap>;
-  Mapping map_memory(const char* name, std::size_t size) const;
+  Mapping map_memory(const char* name, std::size_t size, int protection = PROT_READ) const;
   void read_counters();
   void read_slots();
 
   std::unique_ptr<mstack_bpf, Close> skeleton_;
   Mapping counters_memory_;
   Mapping stats_memory_;
+  Mapping icmp_pace_memory_;
   const volatile std::uint64_t* counters_ = nullptr;
   const mstack_vport_stats* stats_ = nullptr;
   std::array<std::uint64_t, MSTACK_VERDICT_COUNT> counters_before_{};

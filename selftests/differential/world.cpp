@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
@@ -23,6 +24,7 @@ namespace {
 using bpf_test::Netns;
 
 constexpr std::uint32_t slots_with_stack_end[] = {1, 2, 3, 17, 18, 19, 20};
+constexpr std::uint16_t narrow_mtu = 1900;
 constexpr std::uint32_t slots_watched[] = {1, 2, 3, 5, 6, 9, 17, 18, 19, 20};
 
 template <typename Key, typename Value>
@@ -93,9 +95,12 @@ World::World() {
   programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched);
   socket_ = std::make_unique<bpf_test::Xsk>("s5");
   update(programs_->map("vport_xsks"), slot_with_socket, socket_->fd());
+  veth("narrow", "far-narrow");
+  Netns::ip("link set narrow mtu " + std::to_string(narrow_mtu));
   for (const std::uint32_t slot : slots_with_stack_end) {
-    update(programs_->map("vport_devs"), slot, Netns::ifindex("lo"));
-    state_.slots.insert(slot);
+    const bool is_narrow = slot == 2;
+    update(programs_->map("vport_devs"), slot, Netns::ifindex(is_narrow ? "narrow" : "lo"));
+    state_.slots[slot] = is_narrow ? narrow_mtu : 65535;
   }
   add_host_end("host0", 1, 1);
   add_host_end("host1", 2, 2);
@@ -105,12 +110,12 @@ World::World() {
   add_device("away0", false, false);
   describe_routes();
 
-  ingresses_ = {{{Netns::ifindex("up0")},
-                 {slot_with_socket, slot_with_socket, slot_without_socket},
-                 {Netns::ifindex("host0"), Netns::ifindex("host0"), Netns::ifindex("host1"), Netns::ifindex("host2"),
-                  Netns::ifindex("away0")},
-                 {Netns::ifindex("host0"), Netns::ifindex("host0"), Netns::ifindex("host1"), Netns::ifindex("host2"),
-                  Netns::ifindex("away0")}}};
+  const std::uint32_t host0 = Netns::ifindex("host0");
+  const std::uint32_t host2 = Netns::ifindex("host2");
+  // Mostly by the vport that has most claims.
+  const std::vector<std::uint32_t> sending{
+      host0, host0, host0, host0, host2, host2, Netns::ifindex("host1"), Netns::ifindex("away0")};
+  ingresses_ = {{{Netns::ifindex("up0")}, {slot_with_socket, slot_with_socket, slot_without_socket}, sending, sending}};
 }
 
 void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {
@@ -199,7 +204,7 @@ void World::describe_routes() {
 
 void World::claim(const model::Tuple& tuple, const model::Claim& claim) {
   update(programs_->map("claims"), key_of(tuple),
-         mstack_claim{.cookie = 0xc0ffee,
+         mstack_claim{.cookie = claim.cookie,
                       .vport = claim.vport,
                       .uid = 1000,
                       .slot = claim.slot,
@@ -211,14 +216,55 @@ void World::claim(const model::Tuple& tuple, const model::Claim& claim) {
   state_.claims[tuple] = claim;
 }
 
-void World::forget() {
-  for (const auto& [tuple, claim] : state_.claims) {
-    const mstack_tuple key = key_of(tuple);
-    bpf_map_delete_elem(programs_->map("claims"), &key);
-    update(programs_->map("port_gate"), mstack_gate_index(tuple.protocol, tuple.port), std::uint32_t{0});
-  }
+void World::release(const model::Tuple& tuple) {
+  const mstack_tuple key = key_of(tuple);
+  bpf_map_delete_elem(programs_->map("claims"), &key);
   begin_epoch();
-  state_.claims.clear();
+  state_.claims.erase(tuple);
+  const std::uint32_t gate = mstack_gate_index(tuple.protocol, tuple.port);
+  const bool others = std::ranges::any_of(state_.claims, [&](const auto& claim) {
+    return claim.first.port == tuple.port && claim.first.protocol == tuple.protocol;
+  });
+  update(programs_->map("port_gate"), gate, std::uint32_t{others});
+}
+
+void World::forget() {
+  while (!state_.claims.empty()) release(model::Tuple(state_.claims.begin()->first));
+}
+
+void World::change(const model::Tuple& tuple, const std::optional<model::Claim>& claim) {
+  if (claim) {
+    this->claim(tuple, *claim);
+  } else {
+    release(tuple);
+  }
+}
+
+void World::restore(const std::map<model::Tuple, model::Claim>& claims) {
+  forget();
+  for (const auto& [tuple, claim] : claims) this->claim(tuple, claim);
+}
+
+void World::forget_datagrams() {
+  for (const char* name : {"rx_datagrams", "tx_datagrams"}) {
+    const int map = programs_->map(name);
+    bpf_map_info info{};
+    __u32 size = sizeof info;
+    if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) throw std::system_error(errno, std::generic_category(), name);
+    std::vector<std::uint32_t> keys(info.max_entries);
+    std::iota(keys.begin(), keys.end(), 0U);
+    const model::Bytes nothing(std::size_t{info.max_entries} * ((info.value_size + 7) / 8 * 8));
+    __u32 count = info.max_entries;
+    if (bpf_map_update_batch(map, keys.data(), nothing.data(), &count, nullptr) != 0) {
+      throw std::system_error(errno, std::generic_category(), "bpf_map_update_batch");
+    }
+  }
+}
+
+void World::settle_pace() {
+  for (const auto& [ifindex, host_end] : state_.host_ends) {
+    programs_->set_errors_spent(host_end.slot, state_.errors_spent.contains(host_end.slot));
+  }
 }
 
 // As whoever changes claims or local_addrs must.
@@ -237,24 +283,30 @@ void World::know(const model::Address& address, bool known) {
   begin_epoch();
 }
 
-void World::populate(Random& random) {
+// Vport 1 has most: it is who sends most.
+model::Claim World::any_holder(Random& random) {
   static constexpr std::array holders{model::Claim{.vport = 1, .slot = 1}, model::Claim{.vport = 2, .slot = 2},
                                       model::Claim{.vport = 3, .slot = 17, .queues = 4},
                                       model::Claim{.vport = 99, .slot = 9}};
+  model::Claim claim = random.one_in(2) ? holders[0] : random.of(holders);
+  claim.cookie = any_cookie(random);
+  claim.active = !random.one_in(10);
+  return claim;
+}
+
+void World::populate(Random& random) {
   forget();
   for (const model::Address& own : pools().local) know(own, !random.one_in(12));
-  // Vport 1 has most: it is who sends most.
-  const auto holder = [&] {
-    model::Claim claim = random.one_in(2) ? holders[0] : random.of(holders);
-    claim.active = !random.one_in(10);
-    return claim;
-  };
-  const std::size_t count = random.between(8, 48);
+  state_.errors_spent.clear();
+  for (const auto& [ifindex, host_end] : state_.host_ends) {
+    if (random.one_in(6)) state_.errors_spent.insert(host_end.slot);
+  }
+  const std::size_t count = random.between(16, 80);
   for (std::size_t i = 0; i < count; ++i) {
     const auto& family = random.one_in(2) ? pools().four : pools().six;
     model::Address bound = random.one_in(6) ? random.of(family) : random.of(pools().local);
     if (random.one_in(8)) bound = bound.any();
-    claim({bound, random.of(pools().claimed_ports), random.of(pools().claimed_protocols)}, holder());
+    claim({bound, random.of(pools().claimed_ports), random.of(pools().claimed_protocols)}, any_holder(random));
   }
 }
 

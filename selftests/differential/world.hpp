@@ -5,6 +5,7 @@
 //   up0    an uplink: 192.0.2.1/24, 2001:db8::1/64, and 2001:db8:0:0:5:: with nothing in its last 32 bits
 //   up1    an uplink that takes no XDP frames: 203.0.113.1/25, 2001:db8:1::1/64
 //   away0  no uplink: 203.0.113.129/25, 2001:db8:a::1/64
+//   narrow  the device of slot 2's vport, with an MTU of 1,900; the others' is lo
 //   s5, s6  stack ends of the slots that are their ifindex: a stack's socket is on the first
 #pragma once
 
@@ -24,8 +25,17 @@ class World {
  public:
   World();
 
-  // Claims and known addresses anew, in the maps and in the model's state.
+  // Claims, known addresses and whose errors are spent anew, in the maps and in the model's state.
   void populate(Random& random);
+  void change(const model::Tuple& tuple, const std::optional<model::Claim>& claim);
+  void restore(const std::map<model::Tuple, model::Claim>& claims);
+  // As if no fragment had been seen.
+  void forget_datagrams();
+  // The pace of ICMP errors is a matter of time: before each frame a slot's are spent, or none has been sent yet.
+  void settle_pace();
+
+  static model::Claim any_holder(Random& random);
+  static std::uint64_t any_cookie(Random& random) { return 0xc0ffee00 + random.below(4); }
 
   const model::State& state() const { return state_; }
   Programs& programs() { return *programs_; }
@@ -45,6 +55,7 @@ class World {
   void add_neighbour(std::string_view name);
   void describe_routes();
   void claim(const model::Tuple& tuple, const model::Claim& claim);
+  void release(const model::Tuple& tuple);
   void forget();
   void begin_epoch();
   void know(const model::Address& address, bool known);

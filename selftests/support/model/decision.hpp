@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "datagrams.hpp"
 #include "mstack_abi.h"
 #include "state.hpp"
 
@@ -18,6 +19,21 @@ enum class Action {
   forward,  // out of another device, as `frame`
 };
 
+// What kind of packet it was about: each is to be seen steered, sent and refused.
+enum class Kind {
+  none,
+  udp,
+  tcp,
+  udp_lite,
+  sctp,
+  dccp,
+  with_headers,  // options of IPv4, extension headers of IPv6
+  authenticated,
+  first_fragment,
+  later_fragment,
+  icmp_error,
+};
+
 struct Decision {
   Action action = Action::drop;
   std::optional<mstack_verdict> verdict = {};  // none: the next program counts it
@@ -27,7 +43,32 @@ struct Decision {
   std::uint32_t first_slot = 0;
   std::uint32_t queues = 0;
   std::pair<Tuple, Tuple> flow = {};  // remote and local
+
+  Kind kind = Kind::none;
+  bool is_ip6 = false;
+  // It hangs on what a table remembers of a datagram, and the program may have lost that.
+  struct Doubt {
+    Datagrams* table = nullptr;
+    Datagram datagram;
+    mstack_verdict otherwise = MSTACK_VERDICT_COUNT;  // the verdict if it has
+  };
+  std::optional<Doubt> doubt = {};
 };
+
+inline Kind kind_of(const Network& network) {
+  if (network.fragment) return network.fragment->is_first() ? Kind::first_fragment : Kind::later_fragment;
+  if (network.is_icmp()) return Kind::icmp_error;
+  if (network.has_authentication) return Kind::authenticated;
+  if (network.has_extensions) return Kind::with_headers;
+  switch (network.protocol) {
+    case protocol_udp: return Kind::udp;
+    case protocol_tcp: return Kind::tcp;
+    case protocol_udp_lite: return Kind::udp_lite;
+    case protocol_sctp: return Kind::sctp;
+    case protocol_dccp: return Kind::dccp;
+    default: return Kind::none;
+  }
+}
 
 inline Mac stack_mac(std::uint32_t slot) {
   return {0x02, 0x4d, 0x53, 0x00, static_cast<std::uint8_t>(slot >> 8), static_cast<std::uint8_t>(slot)};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "routes.hpp"
 
+#include "packet.hpp"
+
 namespace model {
 
 NextHop next_hop(const State& state, const Address& destination, std::size_t size) {
@@ -27,7 +29,7 @@ bool is_unicast(const Address& address) {
     const bool multicast_reserved_or_broadcast = address.octet(0) >= 224;
     return !this_network && !loopback && !multicast_reserved_or_broadcast;
   }
-  const bool multicast = address.bytes()[0] == 0xff;
+  const bool multicast = is_multicast(address);
   const bool unspecified_or_loopback = address.is_in(Address{}, 127);
   return !multicast && !unspecified_or_loopback;
 }

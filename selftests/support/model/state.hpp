@@ -17,6 +17,7 @@ namespace model {
 using Mac = std::array<std::uint8_t, 6>;
 
 struct Claim {
+  std::uint64_t cookie = 0;  // of the socket that owns it
   std::uint32_t vport = 0;
   std::uint16_t slot = 0;
   std::uint16_t queues = 1;
@@ -46,13 +47,14 @@ struct Route {
 
 struct State {
   std::map<Tuple, Claim> claims;
-  std::set<Address> host;                      // addresses that the kernel has, as its routes see it
-  std::set<Address> local;                     // those that mstackd knows of
-  std::set<std::uint32_t> slots;               // those that have a stack end
-  std::map<std::uint32_t, HostEnd> host_ends;  // by ifindex
-  std::map<std::uint32_t, Device> devices;     // by ifindex
-  std::vector<Route> routes;                   // the longest prefix that matches is taken
-  std::map<Address, Mac> neighbours;           // next hops whose MAC is known
+  std::set<Address> host;                        // addresses that the kernel has, as its routes see it
+  std::set<Address> local;                       // those that mstackd knows of
+  std::map<std::uint32_t, std::uint16_t> slots;  // those that have a stack end, and its MTU
+  std::map<std::uint32_t, HostEnd> host_ends;    // by ifindex
+  std::map<std::uint32_t, Device> devices;       // by ifindex
+  std::vector<Route> routes;                     // the longest prefix that matches is taken
+  std::map<Address, Mac> neighbours;             // next hops whose MAC is known
+  std::set<std::uint32_t> errors_spent;          // slots that may send no ICMP error for now
 
   bool is_local(const Address& address) const { return local.contains(address); }
 

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <ranges>
 
-#include "packet.hpp"
-
 namespace model {
 namespace {
 
@@ -22,41 +20,108 @@ Decision pass(Reason reason) {
     case Reason::too_many_headers:
     case Reason::source_routed: return pass(MSTACK_RX_PASS_HEADERS);
     case Reason::protocol: return pass(MSTACK_RX_PASS_PROTOCOL);
+    case Reason::quote: return pass(MSTACK_RX_PASS_ICMP);
   }
   throw std::logic_error("a reason that has no verdict");
 }
 
-// Which of them is the flow's is the data path's own choice. If one of them is gone it may be that one.
-Decision steer(const State& state, View frame, const Packet& packet, const Claim& claim) {
-  const bool all =
-      std::ranges::all_of(std::views::iota(claim.slot, static_cast<std::uint16_t>(claim.slot + claim.queues)),
-                          [&](std::uint32_t slot) { return state.slots.contains(slot); });
-  if (!all) return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NO_VPORT};
+std::expected<Claim, mstack_verdict> receiver_of(const State& state, const Tuple& to) {
+  const Claim* claim = state.find(to);
+  if (claim == nullptr) return std::unexpected(MSTACK_RX_PASS_UNCLAIMED);
+  // To own every address of this host is not to own those that it forwards for, nor its groups.
+  const auto any = state.claims.find({to.address.any(), to.port, to.protocol});
+  const bool by_wildcard = any != state.claims.end() && claim == &any->second;
+  if (by_wildcard && !state.is_local(to.address)) return std::unexpected(MSTACK_RX_PASS_NOT_LOCAL);
+  return *claim;
+}
+
+// Which queue is the flow's is the data path's own choice. If one of them is gone it may be that one.
+Decision steer(const State& state, View frame, const Tuple& remote, const Tuple& local, const Claim& claim) {
+  constexpr std::size_t fits_any_vport = 1792;
+  const auto slots = std::views::iota(claim.slot, static_cast<std::uint16_t>(claim.slot + claim.queues));
+  if (!std::ranges::all_of(slots, [&](std::uint32_t slot) { return state.slots.contains(slot); })) {
+    return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NO_VPORT};
+  }
+  const auto fits = [&](std::uint32_t slot) { return frame.size() <= std::size_t{14} + state.slots.at(slot); };
+  if (frame.size() > fits_any_vport && !std::ranges::all_of(slots, fits)) {
+    return {.action = Action::drop, .verdict = MSTACK_RX_DROP_TOO_BIG};
+  }
   return {.action = Action::forward,
           .verdict = MSTACK_RX_STEERED,
           .frame = with_macs(frame, stack_mac(claim.slot), gateway_mac(claim.slot)),
           .first_slot = claim.slot,
           .queues = claim.queues,
-          .flow = {packet.source, packet.destination}};
+          .flow = {remote, local}};
+}
+
+// Whoever a datagram's first fragment went to gets the rest, and what went to the kernel goes there whole. Of several
+// firsts the newest decides.
+Decision first_fragment(const State& state, Memory& memory, View frame, const Network& network,
+                        std::optional<Reason> fault) {
+  const Datagram& datagram = network.fragment->datagram;
+  memory.received.forget(datagram);
+  if (fault) return pass(*fault);
+  const auto packet = read_message(network, Direction::received);
+  if (!packet) return pass(packet.error());
+  const auto claim = receiver_of(state, packet->destination);
+  if (!claim) return pass(claim.error());
+  const First first{.source = packet->source,
+                    .destination = packet->destination,
+                    .length = network.fragment->length,
+                    .vport = claim->vport,
+                    .cookie = claim->cookie};
+  memory.received.remember(datagram, first, memory.now);
+  return steer(state, frame, packet->source, packet->destination, *claim);
+}
+
+Decision later_fragment(const State& state, Memory& memory, View frame, const Fragment& fragment,
+                        std::optional<Reason> fault) {
+  if (fault) return pass(*fault);
+  const auto found = memory.received.find(fragment.datagram, memory.now);
+  if (!found) return pass(MSTACK_RX_PASS_FRAGMENT);
+  const First& first = found->first;
+  const auto decide = [&] {
+    // It could write over the ports that were read.
+    if (fragment.offset < first.length) return pass(MSTACK_RX_PASS_OVERLAP);
+    const auto claim = receiver_of(state, first.destination);
+    const bool is_same_owner = claim && claim->vport == first.vport && claim->cookie == first.cookie;
+    if (!is_same_owner) return pass(MSTACK_RX_PASS_FRAGMENT);
+    return steer(state, frame, first.source, first.destination, *claim);
+  };
+  Decision decision = decide();
+  if (found->in_doubt) {
+    decision.doubt = {.table = &memory.received, .datagram = fragment.datagram, .otherwise = MSTACK_RX_PASS_FRAGMENT};
+  }
+  return decision;
+}
+
+Decision whole_packet(const State& state, View frame, const Network& network) {
+  const auto packet = read_message(network, Direction::received);
+  if (!packet) return pass(packet.error());
+  const auto claim = receiver_of(state, packet->destination);
+  if (!claim) return pass(claim.error());
+  return steer(state, frame, packet->source, packet->destination, *claim);
 }
 
 }  // namespace
 
-Decision uplink_rx(const State& state, View frame) {
+Decision uplink_rx(const State& state, Memory& memory, View frame) {
   const auto link = read_link(frame);
   if (!link) return pass(link.error());
-  const auto network = read_network(*link, Direction::received);
+  auto network = read_network(*link);
   if (!network) return pass(network.error());
-  const auto packet = read_packet(*network);
-  if (!packet) return pass(packet.error());
-
-  const Claim* claim = state.find(packet->destination);
-  if (claim == nullptr) return pass(MSTACK_RX_PASS_UNCLAIMED);
-  // To own every address of this host is not to own those that it forwards for, nor its groups.
-  const Tuple any{packet->destination.address.any(), packet->destination.port, packet->destination.protocol};
-  const bool by_wildcard = state.claims.contains(any) && claim == &state.claims.at(any);
-  if (by_wildcard && !state.is_local(packet->destination.address)) return pass(MSTACK_RX_PASS_NOT_LOCAL);
-  return steer(state, frame, *packet, *claim);
+  const auto fault = walk(*network, Direction::received);
+  const auto decide = [&] {
+    if (network->fragment) {
+      return network->fragment->is_first() ? first_fragment(state, memory, frame, *network, fault)
+                                           : later_fragment(state, memory, frame, *network->fragment, fault);
+    }
+    return fault ? pass(*fault) : whole_packet(state, frame, *network);
+  };
+  Decision decision = decide();
+  decision.kind = kind_of(*network);
+  decision.is_ip6 = network->is_ip6;
+  return decision;
 }
 
 Decision vport_rx(View frame, std::uint32_t slot, bool has_socket) {

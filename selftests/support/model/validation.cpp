@@ -2,13 +2,10 @@
 #include "validation.hpp"
 
 #include "neighbours.hpp"
-#include "packet.hpp"
 #include "routes.hpp"
 
 namespace model {
 namespace {
-
-using Kind = NextHop::Kind;
 
 mstack_verdict drop_verdict(Reason reason) {
   switch (reason) {
@@ -19,99 +16,194 @@ mstack_verdict drop_verdict(Reason reason) {
     case Reason::too_many_headers: return MSTACK_TX_DROP_HEADERS;
     case Reason::source_routed: return MSTACK_TX_DROP_SOURCE_ROUTE;
     case Reason::protocol: return MSTACK_TX_DROP_PROTOCOL;
+    case Reason::quote: return MSTACK_TX_DROP_ICMP;
   }
   throw std::logic_error("a reason that has no verdict");
 }
 
+// One of the two programs at work on a frame of a host end.
+struct Gate {
+  const State& state;
+  Datagrams& datagrams;  // of this vport
+  Datagrams::Time now;
+  View frame;
+  HostEnd from;
+  bool is_slow = false;
+
+  Decision drop(mstack_verdict verdict) const { return {.verdict = verdict, .slot = from.slot}; }
+  Decision drop(Reason reason) const { return drop(drop_verdict(reason)); }
+
+  Decision settle(Network& network) const;
+  Decision first_fragment(const Network& network, std::optional<Reason> fault) const;
+  Decision later_fragment(const Network& network, std::optional<Reason> fault) const;
+  Decision whole_packet(const Network& network) const;
+  Decision answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question) const;
+  std::optional<mstack_verdict> refused(const Tuple& source, const Address& destination) const;
+  Decision validated(const Tuple& source, const Address& destination) const;
+  Decision sent(const Address& destination) const;
+  Decision sent_slow(const Address& destination) const;
+  Decision left_to_slow_path() const;
+};
+
+Decision Gate::answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question) const {
+  if (answer) return {.action = Action::answer, .verdict = MSTACK_TX_ANSWERED, .slot = from.slot, .frame = *answer};
+  return drop(answer.error() == Reason::malformed ? MSTACK_TX_DROP_MALFORMED : not_a_question);
+}
+
 // Nothing leaves but from a tuple of this vport, and in the name of this host.
-std::optional<mstack_verdict> source_refused(const State& state, const HostEnd& from, const Tuple& source) {
+std::optional<mstack_verdict> Gate::refused(const Tuple& source, const Address& destination) const {
   const Claim* claim = state.find(source);
   if (claim == nullptr) return MSTACK_TX_DROP_UNCLAIMED;
   if (claim->vport != from.vport) return MSTACK_TX_DROP_NOT_OWNER;
   if (!state.is_local(source.address)) return MSTACK_TX_DROP_NOT_LOCAL;
+  if (!is_unicast(destination)) return MSTACK_TX_DROP_DESTINATION;
   return std::nullopt;
-}
-
-std::optional<mstack_verdict> refused(const State& state, const HostEnd& from, const Packet& packet) {
-  if (const auto reason = source_refused(state, from, packet.source)) return reason;
-  if (!is_unicast(packet.destination.address)) return MSTACK_TX_DROP_DESTINATION;
-  return std::nullopt;
-}
-
-Decision answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question, std::uint32_t slot) {
-  if (answer) return {.action = Action::answer, .verdict = MSTACK_TX_ANSWERED, .slot = slot, .frame = *answer};
-  return {.verdict = answer.error() == Reason::malformed ? MSTACK_TX_DROP_MALFORMED : not_a_question, .slot = slot};
 }
 
 // Addressed so that this host's own stack would take it.
-Decision left_to_slow_path(View frame, const HostEnd& from) {
+Decision Gate::left_to_slow_path() const {
   return {.action = Action::pass, .frame = with_macs(frame, gateway_mac(from.slot), stack_mac(from.slot))};
 }
 
-}  // namespace
-
-Decision vport_tx(const State& state, View frame, std::uint32_t ifindex) {
-  const auto host_end = state.host_ends.find(ifindex);
-  if (host_end == state.host_ends.end()) return {.verdict = MSTACK_TX_DROP_NO_VPORT};
-  const HostEnd& from = host_end->second;
-  const auto drop = [&](mstack_verdict verdict) { return Decision{.verdict = verdict, .slot = from.slot}; };
-
-  const auto link = read_link(frame);
-  if (!link) return drop(drop_verdict(link.error()));
-  const auto network = read_network(*link, Direction::transmitted);
-  if (!network && network.error() == Reason::arp) {
-    return answered(answer_arp(frame, from.slot), MSTACK_TX_DROP_ARP, from.slot);
+Decision Gate::sent(const Address& destination) const {
+  if (state.host.contains(destination)) {
+    return state.is_local(destination) ? left_to_slow_path() : drop(MSTACK_TX_DROP_NO_ROUTE);
   }
-  if (!network) return drop(drop_verdict(network.error()));
-  if (link->type == type_ip6 && network->protocol == protocol_icmp6) {
-    return answered(answer_icmp6(*network, from.slot), MSTACK_TX_DROP_PROTOCOL, from.slot);
-  }
-  const auto packet = read_packet(*network);
-  if (!packet) return drop(drop_verdict(packet.error()));
-  if (const auto reason = refused(state, from, *packet)) return drop(*reason);
-
-  if (state.host.contains(packet->destination.address)) {
-    return state.is_local(packet->destination.address) ? left_to_slow_path(frame, from) : drop(MSTACK_TX_DROP_NO_ROUTE);
-  }
-  const NextHop next = next_hop(state, packet->destination.address, link->payload.size());
+  // The MTU is about all that would be sent behind the Ethernet header, padding too.
+  const NextHop next = next_hop(state, destination, frame.size() - 14);
   switch (next.kind) {
-    case Kind::none: return drop(MSTACK_TX_DROP_NO_ROUTE);
-    case Kind::too_big: return drop(MSTACK_TX_DROP_TOO_BIG);
-    case Kind::unknown_neighbour: return left_to_slow_path(frame, from);
-    case Kind::known: break;
+    case NextHop::Kind::none: return drop(MSTACK_TX_DROP_NO_ROUTE);
+    case NextHop::Kind::too_big: return drop(MSTACK_TX_DROP_TOO_BIG);
+    case NextHop::Kind::unknown_neighbour: return left_to_slow_path();
+    case NextHop::Kind::known: break;
   }
   const Device& device = state.devices.at(next.device);
-  if (!device.takes_xdp_frames) return left_to_slow_path(frame, from);
+  if (!device.takes_xdp_frames) return left_to_slow_path();
   return {.action = Action::forward,
           .verdict = MSTACK_TX_SENT,
           .slot = from.slot,
           .frame = with_macs(frame, next.mac, device.mac)};
 }
 
-Decision vport_tx_slow(const State& state, View frame, std::uint32_t ifindex) {
+Decision Gate::sent_slow(const Address& destination) const {
+  if (state.is_local(destination)) {
+    return {.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
+  }
+  if (state.host.contains(destination)) return drop(MSTACK_TX_DROP_NO_ROUTE);
+  const NextHop next = next_hop(state, destination, frame.size() - 14);
+  if (next.kind == NextHop::Kind::none) return drop(MSTACK_TX_DROP_NO_ROUTE);
+  if (next.kind == NextHop::Kind::too_big) return drop(MSTACK_TX_DROP_TOO_BIG);
+  if (!state.devices.at(next.device).uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
+  return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
+}
+
+Decision Gate::validated(const Tuple& source, const Address& destination) const {
+  if (const auto reason = refused(source, destination)) return drop(*reason);
+  return is_slow ? sent_slow(destination) : sent(destination);
+}
+
+// It leaves as any packet does, and only if it does may the rest. Of several firsts the newest decides.
+Decision Gate::first_fragment(const Network& network, std::optional<Reason> fault) const {
+  const Datagram& datagram = network.fragment->datagram;
+  datagrams.forget(datagram);
+  if (fault) return drop(*fault);
+  const auto packet = read_message(network, Direction::transmitted);
+  if (!packet) return drop(packet.error());
+  const Claim* claim = state.find(packet->source);
+  if (claim != nullptr && claim->vport == from.vport) {
+    const First first{.source = packet->source,
+                      .destination = packet->destination,
+                      .length = network.fragment->length,
+                      .vport = from.vport,
+                      .cookie = claim->cookie};
+    datagrams.remember(datagram, first, now);
+  }
+  Decision decision = validated(packet->source, network.destination);
+  if (decision.action == Action::drop) datagrams.forget(datagram);
+  return decision;
+}
+
+Decision Gate::later_fragment(const Network& network, std::optional<Reason> fault) const {
+  if (fault) return drop(*fault);
+  const Fragment& fragment = *network.fragment;
+  const auto found = datagrams.find(fragment.datagram, now);
+  if (!found) return drop(MSTACK_TX_DROP_FRAGMENT);
+  const First& first = found->first;
+  const auto decide = [&] {
+    // It could write over the ports that were checked.
+    if (fragment.offset < first.length) return drop(MSTACK_TX_DROP_OVERLAP);
+    const Claim* claim = state.find(first.source);
+    const bool is_another_socket = claim != nullptr && claim->vport == from.vport && claim->cookie != first.cookie;
+    if (is_another_socket) return drop(MSTACK_TX_DROP_FRAGMENT);
+    return validated(first.source, network.destination);
+  };
+  Decision decision = decide();
+  if (found->in_doubt) {
+    decision.doubt = {.table = &datagrams, .datagram = fragment.datagram, .otherwise = MSTACK_TX_DROP_FRAGMENT};
+  }
+  return decision;
+}
+
+Decision Gate::whole_packet(const Network& network) const {
+  const auto packet = read_message(network, Direction::transmitted);
+  if (!packet) {
+    if (is_slow)
+      return drop(network.is_icmp() && packet.error() != Reason::malformed ? MSTACK_TX_DROP_ICMP
+                                                                           : MSTACK_TX_DROP_MALFORMED);
+    const bool may_ask = network.is_icmp() && network.is_ip6 && packet.error() == Reason::protocol;
+    return may_ask ? answered(answer_icmp6(network, from.slot), MSTACK_TX_DROP_PROTOCOL) : drop(packet.error());
+  }
+  if (packet->is_error && !is_slow) {
+    if (const auto reason = refused(packet->source, network.destination)) return drop(*reason);
+    if (state.errors_spent.contains(from.slot)) return drop(MSTACK_TX_DROP_ICMP_RATE);
+  }
+  return validated(packet->source, network.destination);
+}
+
+// What the slow path is given has passed the other one, which told the reasons apart: it has one for all that is not
+// even a packet.
+Decision Gate::settle(Network& network) const {
+  const auto fault = walk(network, Direction::transmitted);
+  if (network.fragment) {
+    return network.fragment->is_first() ? first_fragment(network, fault) : later_fragment(network, fault);
+  }
+  if (fault) return is_slow ? drop(Reason::malformed) : drop(*fault);
+  return whole_packet(network);
+}
+
+Decision through_gate(const State& state, Memory& memory, View frame, std::uint32_t ifindex, bool is_slow) {
   const auto host_end = state.host_ends.find(ifindex);
   if (host_end == state.host_ends.end()) return {.verdict = MSTACK_TX_DROP_NO_VPORT};
   const HostEnd& from = host_end->second;
-  const auto drop = [&](mstack_verdict verdict) { return Decision{.verdict = verdict, .slot = from.slot}; };
+  const Gate gate{.state = state,
+                  .datagrams = memory.sent[from.vport],
+                  .now = memory.now,
+                  .frame = frame,
+                  .from = from,
+                  .is_slow = is_slow};
 
-  // XDP has told the reasons apart already, and what is not a packet it never passes on.
   const auto link = read_link(frame);
-  if (!link) return drop(MSTACK_TX_DROP_MALFORMED);
-  const auto network = read_network(*link, Direction::transmitted);
-  if (!network) return drop(MSTACK_TX_DROP_MALFORMED);
-  const auto packet = read_packet(*network);
-  if (!packet) return drop(MSTACK_TX_DROP_MALFORMED);
-  if (const auto reason = refused(state, from, *packet)) return drop(*reason);
-
-  if (state.is_local(packet->destination.address)) {
-    return {.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
+  if (!link) return gate.drop(link.error());
+  auto network = read_network(*link);
+  if (!network && is_slow) return gate.drop(Reason::malformed);
+  if (!network && network.error() == Reason::arp) {
+    return gate.answered(answer_arp(frame, from.slot), MSTACK_TX_DROP_ARP);
   }
-  if (state.host.contains(packet->destination.address)) return drop(MSTACK_TX_DROP_NO_ROUTE);
-  const NextHop next = next_hop(state, packet->destination.address, network->packet.size());
-  if (next.kind == Kind::none) return drop(MSTACK_TX_DROP_NO_ROUTE);
-  if (next.kind == Kind::too_big) return drop(MSTACK_TX_DROP_TOO_BIG);
-  if (!state.devices.at(next.device).uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
-  return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
+  if (!network) return gate.drop(network.error());
+  Decision decision = gate.settle(*network);
+  decision.kind = kind_of(*network);
+  decision.is_ip6 = network->is_ip6;
+  return decision;
+}
+
+}  // namespace
+
+Decision vport_tx(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+  return through_gate(state, memory, frame, ifindex, false);
+}
+
+Decision vport_tx_slow(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+  return through_gate(state, memory, frame, ifindex, true);
 }
 
 }  // namespace model
