@@ -79,7 +79,7 @@ static __always_inline enum mstack_verdict settle_later(struct packet *packet, c
 	union owner owner = {};
 	struct recalled first;
 
-	if (!recall_datagram(place, packet, fragment, &first))
+	if (!recall_datagram(place, packet, fragment, &first, PARSE_RECEIVED))
 		return MSTACK_RX_PASS_FRAGMENT;
 	if (fragment->offset < first.length)
 		return MSTACK_RX_PASS_OVERLAP;

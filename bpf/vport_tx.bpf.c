@@ -114,7 +114,7 @@ static __always_inline enum mstack_verdict settle_later(const struct mstack_host
 	struct recalled first;
 	__u64 cookie;
 
-	if (!recall_datagram(place, packet, fragment, &first))
+	if (!recall_datagram(place, packet, fragment, &first, PARSE_TRANSMITTED))
 		return MSTACK_TX_DROP_FRAGMENT;
 	if (fragment->offset < first.length)
 		return MSTACK_TX_DROP_OVERLAP;

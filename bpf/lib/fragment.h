@@ -7,6 +7,10 @@
  *
  * A fragment that could write over what was checked is none of the datagram (RFC 1858, RFC 3128, RFC 5722): the first
  * holds the whole transport header, and no later one begins before the first one's end.
+ *
+ * A receiver joins fragments by addresses and a number, which all vports of an address share. So a stack could send a
+ * first one of its own that dies on its way, and behind it the rest of somebody else's datagram. That rest arrives
+ * nowhere alone: nothing that can end a first fragment's way may differ between the two, see check_sent().
  */
 #ifndef MSTACK_LIB_FRAGMENT_H
 #define MSTACK_LIB_FRAGMENT_H
@@ -37,7 +41,9 @@ struct datagram {
 	__be16 source_port;
 	__be16 destination_port;
 	__u8 protocol; /* that has these ports */
-	__u8 zero[3];
+	__u8 hops;
+	__u8 zero[2];
+	__be32 flow; /* as in struct packet */
 };
 
 /* A hash map's value may be another key's by the time it is read; what is read here is one datagram's, whole. */
@@ -78,9 +84,10 @@ struct fragment {
 	__u32 length; /* of its data */
 	enum fragment_kind kind;
 	bool more;
+	__u8 hops; /* time to live, hop limit */
 };
 
-static __always_inline struct iphdr *ipv4_of(const struct packet *packet, void *data)
+static __always_inline void *network_of(const struct packet *packet, void *data)
 {
 	return packet->network_offset > OFFSET_MAX ? NULL : data + packet->network_offset;
 }
@@ -92,18 +99,20 @@ static __always_inline void read_fragment_fields(struct packet *packet, struct f
 	__u16 field;
 
 	if (is_ipv6(packet)) {
+		const struct ipv6hdr *ip = network_of(packet, data);
 		const __be16 *header = transport_of(packet, data);
 
-		if (!header || (const void *)(header + 4) > end)
+		if (!ip || (const void *)(ip + 1) > end || !header || (const void *)(header + 4) > end)
 			return;
 		field = bpf_ntohs(header[1]);
 		fragment->more = field & 1;
 		fragment->offset = field & 0xfff8;
 		fragment->key.id = header[2] | (__u32)header[3] << 16; /* as in memory */
+		fragment->hops = ip->hop_limit;
 		packet->protocol = *(const __u8 *)header;
 		packet->transport_offset += 8;
 	} else {
-		const struct iphdr *ip = ipv4_of(packet, data);
+		const struct iphdr *ip = network_of(packet, data);
 
 		if (!ip || (const void *)(ip + 1) > end)
 			return;
@@ -112,11 +121,40 @@ static __always_inline void read_fragment_fields(struct packet *packet, struct f
 		fragment->offset = (field & 0x1fff) * 8;
 		fragment->key.id = ip->id;
 		fragment->key.protocol = ip->protocol;
+		fragment->hops = ip->ttl;
 	}
 	fragment->kind = fragment->offset ? LATER_FRAGMENT : FIRST_FRAGMENT;
 	fragment->length = packet->length - packet->transport_offset;
 	__builtin_memcpy(fragment->key.source, packet->source.addr, sizeof(fragment->key.source));
 	__builtin_memcpy(fragment->key.destination, packet->destination.addr, sizeof(fragment->key.destination));
+}
+
+static __always_inline bool is_ipv4_checksum_right(const struct iphdr *ip)
+{
+	const __be16 *words = (const __be16 *)ip;
+	__u32 sum = 0;
+
+	for (int i = 0; i < 10; i++)
+		sum += words[i];
+	return (sum & 0xffff) + (sum >> 16) == 0xffff;
+}
+
+/*
+ * Wherever the first fragment goes, the others go, and the other way round: nobody on the way has a reason to end one
+ * and not the other. So there are no options that one could have and the other not, no demand not to cut it up further,
+ * and a header that is right. Hops and traffic class are compared: recall_datagram().
+ */
+static __always_inline enum parse_result check_sent(const struct packet *packet, void *data, const void *end)
+{
+	const struct iphdr *ip = network_of(packet, data);
+
+	if (is_ipv6(packet))
+		return packet->headers > 1 ? TOO_MANY_HEADERS : PARSED;
+	if (packet->transport_offset > sizeof(*ip))
+		return TOO_MANY_HEADERS;
+	if (!ip || (const void *)(ip + 1) > end || ip->frag_off & bpf_htons(0xc000) || !is_ipv4_checksum_right(ip))
+		return MALFORMED;
+	return PARSED;
 }
 
 /* What no part of a datagram that was cut up looks like. */
@@ -141,7 +179,12 @@ static __always_inline enum parse_result read_fragment(struct packet *packet, st
 	if (fragment->kind == NO_FRAGMENT)
 		return MALFORMED;
 	if (!is_ipv6(packet) && packet->transport_offset > sizeof(struct iphdr)) {
-		parsed = parse_ipv4_options(ipv4_of(packet, data), packet->transport_offset, end);
+		parsed = parse_ipv4_options(network_of(packet, data), packet->transport_offset, end);
+		if (parsed != PARSED)
+			return parsed;
+	}
+	if (how & PARSE_TRANSMITTED) {
+		parsed = check_sent(packet, data, end);
 		if (parsed != PARSED)
 			return parsed;
 	}
@@ -211,6 +254,8 @@ static __always_inline void remember_datagram(struct datagram_place *place, cons
 	place->datagram.source_port = packet->source.port;
 	place->datagram.destination_port = packet->destination.port;
 	place->datagram.protocol = packet->source.protocol;
+	place->datagram.hops = fragment->hops;
+	place->datagram.flow = packet->flow;
 	bpf_spin_unlock(&place->lock);
 }
 
@@ -229,16 +274,18 @@ struct recalled {
 	__u32 length; /* of the first one's data */
 };
 
-/* Fills in the ports, which are the first one's. */
+/* Fills in the ports, which are the first one's. What is sent lives on its way no longer and no shorter than that. */
 static __always_inline bool recall_datagram(struct datagram_place *place, struct packet *packet,
-					    const struct fragment *fragment, struct recalled *first)
+					    const struct fragment *fragment, struct recalled *first, __u32 how)
 {
 	__be16 source_port, destination_port;
 	__u64 expires_ns;
 	bool same;
 
 	bpf_spin_lock(&place->lock);
-	same = is_same_datagram(&place->datagram.key, &fragment->key);
+	same = is_same_datagram(&place->datagram.key, &fragment->key) &&
+	       (!(how & PARSE_TRANSMITTED) ||
+		(place->datagram.flow == packet->flow && place->datagram.hops == fragment->hops));
 	expires_ns = place->datagram.expires_ns;
 	first->cookie = place->datagram.cookie;
 	first->vport = place->datagram.vport;

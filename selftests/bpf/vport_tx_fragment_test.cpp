@@ -19,11 +19,11 @@ class VportTxFragment : public VportTx {
 TEST_F(VportTxFragment, LiteralIpv4) {
   const Bytes first =
       hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
-          "45 00 00 2c be ef 20 00 40 11 d7 4b c0 00 02 01 c0 00 02 63"
+          "45 00 00 2c be ef 20 00 40 11 17 6d c0 00 02 01 c0 00 02 63"
           "00 07 9c 40 0b b8 12 34 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f");
   const Bytes last =
       hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
-          "45 00 00 17 be ef 00 03 40 11 f7 5d c0 00 02 01 c0 00 02 63"
+          "45 00 00 17 be ef 00 03 40 11 37 7f c0 00 02 01 c0 00 02 63"
           "10 11 12");
   EXPECT_TRUE(dropped(last, MSTACK_TX_DROP_FRAGMENT));
   EXPECT_TRUE(leaves(first));
@@ -188,9 +188,64 @@ TEST_F(VportTxFragment, NothingStandsBeforeThePorts) {
     outer.protocol = 44;
     EXPECT_EQ(transmit(fragment_of(outer, Bytes{protocol} + hex("00 00 01 00 00 00 09") + head_of(plain), {})).action,
               XDP_DROP);
-    plain.extensions = {{60, hex("00 00 01 04 00 00 00 00")}};
-    EXPECT_TRUE(leaves(first_of(plain)));
-    EXPECT_TRUE(leaves(later_of(plain)));
+    outer.protocol = 44;
+    const Bytes atomic = Bytes{protocol} + hex("00 00 00 00 00 00 09") + head_of(plain);
+    EXPECT_TRUE(dropped(fragment_of(outer, atomic, {}), MSTACK_TX_DROP_HEADERS));
+    EXPECT_TRUE(dropped(later_of(plain, 0x1234, 32), MSTACK_TX_DROP_FRAGMENT));
+  }
+}
+
+// A first fragment that dies on its way, and a later one that does not, would join another stack's datagram.
+TEST_F(VportTxFragment, FragmentsLiveAsLongAsTheFirst) {
+  const Packet four = udp4();
+  const auto patched = [](const Bytes& frame, std::size_t offset, const char* with) {
+    return frame[12] == 0x08 ? patch_ip4(frame, l3_at + offset, hex(with)) : patch(frame, l3_at + offset, hex(with));
+  };
+  struct Difference {
+    Packet packet;
+    std::size_t offset;
+    const char* with;
+    const char* what;
+  };
+  for (const Difference& one : {Difference{four, 8, "01", "time to live"},
+                                {four, 1, "b8", "type of service"},
+                                {udp6(), 7, "01", "hop limit"},
+                                {udp6(), 0, "6b 80", "traffic class"},
+                                {udp6(), 2, "00 07", "flow label"}}) {
+    EXPECT_TRUE(leaves(patched(first_of(one.packet), one.offset, one.with))) << one.what;
+    EXPECT_TRUE(dropped(later_of(one.packet), MSTACK_TX_DROP_FRAGMENT)) << one.what;
+    EXPECT_TRUE(leaves(patched(later_of(one.packet), one.offset, one.with))) << one.what;
+    EXPECT_TRUE(leaves(first_of(one.packet))) << one.what;
+    EXPECT_TRUE(dropped(patched(later_of(one.packet), one.offset, one.with), MSTACK_TX_DROP_FRAGMENT)) << one.what;
+    EXPECT_TRUE(leaves(later_of(one.packet))) << one.what;
+  }
+}
+
+TEST_F(VportTxFragment, NothingEndsTheWayOfOneAlone) {
+  const Packet four = udp4();
+  for (const bool is_first : {true, false}) {
+    const auto fragment = [&](const Packet& packet) { return is_first ? first_of(packet) : later_of(packet); };
+    EXPECT_TRUE(leaves(first_of(four)));
+    EXPECT_TRUE(dropped(patch(fragment(four), l3_at + 10, hex("12 34")), MSTACK_TX_DROP_MALFORMED)) << "checksum";
+    for (const char* flags : {"60", "a0"}) {  // don't fragment, and the bit that nobody may set
+      EXPECT_TRUE(leaves(first_of(four)));
+      EXPECT_TRUE(dropped(patch_ip4(fragment(four), l3_at + 6, hex(flags)), MSTACK_TX_DROP_MALFORMED)) << flags;
+    }
+    Packet with_options = four;
+    with_options.options = hex("94 04 00 00");
+    EXPECT_TRUE(leaves(first_of(four)));
+    EXPECT_TRUE(dropped(fragment(with_options), MSTACK_TX_DROP_HEADERS));
+    for (const auto& [type, bytes] : {std::pair<std::uint8_t, const char*>{0, "00 00 01 04 00 00 00 00"},
+                                      {43, "00 00 04 00 00 00 00 00"},
+                                      {44, "00 00 00 00 00 00 00 09"},
+                                      {51, "00 01 00 00 00 00 00 00 00 00 00 00"},
+                                      {60, "00 00 1e 04 00 00 00 00"}}) {
+      Packet with_header = udp6();
+      with_header.extensions = {{type, hex(bytes)}};
+      EXPECT_TRUE(leaves(with_header.bytes())) << int{type} << ": of a whole datagram nothing depends on it";
+      EXPECT_TRUE(leaves(first_of(udp6())));
+      EXPECT_TRUE(dropped(fragment(with_header), MSTACK_TX_DROP_HEADERS)) << int{type};
+    }
   }
 }
 

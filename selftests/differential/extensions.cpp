@@ -98,7 +98,7 @@ Headers headers_of_ip6(Random& random, const Envelope& envelope) {
   if (!envelope.cut) {
     return headers_of(random, random.one_in(3) ? any_chain(random) : Chain{}, envelope.protocol, envelope.direction);
   }
-  Headers headers = headers_of(random, random.one_in(6) ? any_chain(random) : Chain{}, fragment, envelope.direction);
+  Headers headers = headers_of(random, random.one_in(16) ? any_chain(random) : Chain{}, fragment, envelope.direction);
   headers.bytes.boundary();
   add_fragment_header(headers.bytes, envelope.protocol,
                       static_cast<std::uint32_t>(envelope.cut->offset) | (envelope.cut->more ? 1U : 0U),

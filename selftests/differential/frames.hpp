@@ -16,6 +16,9 @@ struct Pieces {
 };
 Pieces pieces_of_datagram(Random& random, const model::State& state, model::Direction direction);
 
+// Of an IPv4 header; elsewhere nobody looks at it.
+void correct_checksum(Draft& draft);
+
 // Nothing at all, or up to four changes.
 void mutate(Random& random, Draft& draft);
 

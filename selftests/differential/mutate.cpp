@@ -80,6 +80,16 @@ void insert_or_remove(Random& random, Draft& draft) {
 
 }  // namespace
 
+void correct_checksum(Draft& draft) {
+  if (draft.size() < 34 || draft.bytes[12] != 0x08 || draft.bytes[13] != 0x00) return;
+  const std::size_t end = std::min<std::size_t>(draft.size() / 2 * 2, std::size_t{14} + (draft.bytes[14] & 0xfU) * 4);
+  model::put16(draft.bytes, 24, 0);
+  std::uint32_t sum = 0;
+  for (std::size_t at = 14; at < end; at += 2) sum += model::View(draft.bytes).u16(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  model::put16(draft.bytes, 24, static_cast<std::uint16_t>(~sum));
+}
+
 void mutate(Random& random, Draft& draft) {
   for (std::size_t count = random.one_in(2) ? 0 : random.between(1, 4); count != 0; --count) {
     switch (random.below(10)) {
@@ -96,6 +106,8 @@ void mutate(Random& random, Draft& draft) {
     }
   }
   draft.bytes.resize(std::clamp(draft.size(), shortest, longest));
+  // Else a change of the header would be the only one that is seen where the checksum is looked at.
+  if (!random.one_in(8)) correct_checksum(draft);
 }
 
 }  // namespace differential

@@ -34,22 +34,25 @@ model::Bytes ip4_options(Random& random) {
 }
 
 void add_ip4(Random& random, Draft& draft, const Envelope& envelope, const Draft& message) {
-  const model::Bytes options = random.one_in(4) ? ip4_options(random) : model::Bytes{};
+  // What differs between the fragments of a datagram is rare.
+  const std::size_t rare = envelope.cut ? 24 : 4;
+  const model::Bytes options = random.one_in(rare) ? ip4_options(random) : model::Bytes{};
   const Headers headers =
       envelope.cut ? Headers{.first = envelope.protocol, .bytes = {}} : headers_of_ip4(random, envelope.protocol);
   draft.boundary();
   draft.length8(static_cast<unsigned>(0x40 | (20 + options.size()) / 4));
-  draft.u8(random.one_in(4) ? random.byte() : 0);
+  draft.u8(random.one_in(rare) ? random.byte() : 0);
   draft.length16(static_cast<unsigned>(20 + options.size() + headers.bytes.size() + message.size()));
   draft.u16(envelope.cut ? envelope.cut->id : static_cast<unsigned>(random.below(65536)));
   static constexpr unsigned fragmented[] = {0x2000, 0x2001, 0x0001, 0x1fff, 0x6000, 0x00b9};
   if (envelope.cut) {
     draft.lengths.push_back(draft.size() + 1);
-    draft.u16(static_cast<unsigned>(envelope.cut->offset / 8) | (envelope.cut->more ? 0x2000U : 0U));
+    draft.u16(static_cast<unsigned>(envelope.cut->offset / 8) | (envelope.cut->more ? 0x2000U : 0U) |
+              (random.one_in(32) ? random.one_in(2) ? 0x4000U : 0x8000U : 0U));
   } else {
     draft.u16(random.one_in(20) ? random.of(fragmented) : random.one_in(2) ? 0x4000U : random.one_in(8) ? 0x8000U : 0U);
   }
-  draft.u8(random.one_in(8) ? 1 : 64);
+  draft.u8(random.one_in(2 * rare) ? 1 : 64);
   draft.kind(headers.first);
   draft.u16(static_cast<unsigned>(random.below(65536)));
   draft.address(envelope.from);
@@ -65,7 +68,8 @@ void add_ip4(Random& random, Draft& draft, const Envelope& envelope, const Draft
 void add_ip6(Random& random, Draft& draft, const Envelope& envelope, const Draft& message) {
   const Headers headers = headers_of_ip6(random, envelope);
   draft.boundary();
-  draft.u32(0x60000000 | (random.one_in(4) ? static_cast<std::uint32_t>(random.below(1U << 28)) : 0));
+  draft.u32(0x60000000 |
+            (random.one_in(envelope.cut ? 24 : 4) ? static_cast<std::uint32_t>(random.below(1U << 28)) : 0));
   draft.length16(static_cast<unsigned>(headers.bytes.size() + message.size()));
   draft.kind(headers.first);
   draft.u8(envelope.protocol == model::protocol_icmp6 ? 255 : 64);

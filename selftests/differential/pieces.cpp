@@ -41,6 +41,7 @@ Draft piece(Random& random, const Ends& ends, Direction direction, const Data& d
   Draft frame;
   begin_frame(random, frame, ends);
   add_ip_packet(random, frame, envelope, part);
+  correct_checksum(frame);
   add_padding(random, frame);
   return frame;
 }

@@ -108,6 +108,44 @@ TEST_P(Fragments, WithoutTheFirstNothingLeaves) {
   EXPECT_EQ(pins().counter(MSTACK_TX_DROP_UNCLAIMED), 1U);
 }
 
+// The first of the fragments, made so that whoever puts them together throws it away, and it alone.
+Bytes spoilt(Bytes first) {
+  constexpr std::size_t ip = 14;
+  if (first[12] == 0x08) {
+    first[ip + 11] ^= 1;  // the header's checksum
+    return first;
+  }
+  const Bytes discard = {44, 0, 0x5e, 4, 0, 0, 0, 0};  // destination options that nobody knows and that say so
+  first.insert(first.begin() + ip + 40, discard.begin(), discard.end());
+  first[ip + 5] = static_cast<std::uint8_t>(first[ip + 5] + discard.size());
+  first[ip + 6] = 60;
+  return first;
+}
+
+// All stacks of an address share the numbers that datagrams are put together by. The first of a datagram is the
+// owner's; the rest must be too.
+TEST_P(Fragments, OfOneStackDoNotJoinAnothers) {
+  Stack owner(world()), thief(world(), bob);
+  const Claim claim = owner.claim(IPPROTO_UDP, service());
+  const Endpoint thiefs{family().host, 7001};
+  const Claim other = thief.claim(IPPROTO_UDP, thiefs);
+  const Fd server = on_the_wire();
+  const std::string text = text_of(3000);
+  std::string forged = text;
+  std::swap_ranges(forged.begin() + 2000, forged.begin() + 2002, forged.begin() + 2010);  // the sum is the same
+  auto planted = cut_up(build(World::udp(thiefs, remote(), forged)), 1400, 9);
+  planted.front() = spoilt(planted.front());
+  for (const Bytes& fragment : planted) thief.send(fragment);
+  thief.send(World::udp(thiefs, remote(), "planted"));
+  ASSERT_TRUE(receive_from(server.get()));
+
+  for (const Bytes& fragment : cut_up(build(World::udp(service(), remote(), text)), 1400, 9)) owner.send(fragment);
+  const auto got = receive_from(server.get());
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->from, service());
+  EXPECT_EQ(got->payload, text);
+}
+
 TEST_P(Fragments, OfTheKernelsDatagramsAreTheKernels) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service());

@@ -16,6 +16,8 @@ struct First {
   std::size_t length = 0;
   std::uint32_t vport = 0;
   std::uint64_t cookie = 0;
+  std::uint8_t hop_limit = 0;
+  std::uint32_t traffic = 0;
 };
 
 // The table of a program is bounded: somebody else's first may push one out, and time does. So one of which that may be

@@ -65,6 +65,11 @@ bool is_walked_over(const Network& network) {
 // The datagram's data begins at `message`.
 std::optional<Reason> begin_fragment(Network& network, Direction direction) {
   const Fragment& piece = *network.fragment;
+  if (direction == Direction::transmitted) {
+    // Nothing that somebody on the way may take offence at in one fragment and not find in the next.
+    if (network.has_extensions) return Reason::too_many_headers;
+    if (!piece.is_sound) return Reason::malformed;
+  }
   const bool is_cut_wrong =
       piece.length == 0 || (piece.more && piece.length % 8 != 0) || piece.offset + piece.length > 65535;
   if (is_cut_wrong) return Reason::malformed;
@@ -86,7 +91,10 @@ std::optional<Reason> pass_fragment_header(Network& network, Direction direction
   if (network.extent == Extent::quoted) {
     return offset == 0 ? std::nullopt : std::optional(Reason::fragment);
   }
-  if (offset == 0 && !more) return std::nullopt;  // RFC 6946: all of the datagram is here
+  if (offset == 0 && !more) {  // RFC 6946: all of the datagram is here
+    network.has_extensions = true;
+    return std::nullopt;
+  }
   if (network.fragment) return Reason::fragment;
   network.fragment = {.datagram = {.source = network.source, .destination = network.destination, .id = header.u32(4)},
                       .offset = offset,
@@ -98,8 +106,8 @@ std::optional<Reason> pass_fragment_header(Network& network, Direction direction
 std::optional<Reason> pass_header(Network& network, Direction direction) {
   const View rest = network.message;
   if (rest.size() < 8) return Reason::malformed;
-  network.has_extensions = true;
   if (network.protocol == fragment) return pass_fragment_header(network, direction);
+  network.has_extensions = true;
 
   const bool authenticates = network.protocol == authentication;
   const std::size_t length = authenticates ? (std::size_t{rest.u8(1)} + 2) * 4 : (std::size_t{rest.u8(1)} + 1) * 8;

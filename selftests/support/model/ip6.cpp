@@ -11,6 +11,7 @@ std::expected<Network, Reason> read_ip6(View rest, Extent extent) {
   Network network{.source = Address::ip6(rest.from(8)),
                   .destination = Address::ip6(rest.from(24)),
                   .hop_limit = rest.u8(7),
+                  .traffic = rest.u32(0) & 0x0fffffff,
                   .protocol = rest.u8(6),
                   .is_ip6 = true,
                   .extent = extent,

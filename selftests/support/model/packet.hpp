@@ -44,6 +44,7 @@ struct Fragment {
   std::size_t offset = 0;
   std::size_t length = 0;
   bool more = false;
+  bool is_sound = true;  // of IPv4: no bit is set beside that for more, and the header's checksum is right
 
   bool is_first() const { return offset == 0; }
 };
@@ -60,6 +61,7 @@ struct Network {
   Address source;
   Address destination;
   std::uint8_t hop_limit = 0;
+  std::uint32_t traffic = 0;  // type of service; traffic class and flow label
   std::uint8_t protocol = 0;  // what `message` begins with
   bool is_ip6 = false;
   bool has_extensions = false;  // of IPv6, or options of IPv4

@@ -115,7 +115,9 @@ Decision Gate::first_fragment(const Network& network, std::optional<Reason> faul
                       .destination = packet->destination,
                       .length = network.fragment->length,
                       .vport = from.vport,
-                      .cookie = claim->cookie};
+                      .cookie = claim->cookie,
+                      .hop_limit = network.hop_limit,
+                      .traffic = network.traffic};
     datagrams.remember(datagram, first, now);
   }
   Decision decision = validated(packet->source, network.destination);
@@ -130,6 +132,8 @@ Decision Gate::later_fragment(const Network& network, std::optional<Reason> faul
   if (!found) return drop(MSTACK_TX_DROP_FRAGMENT);
   const First& first = found->first;
   const auto decide = [&] {
+    // It is to live on its way as long as the first.
+    if (network.hop_limit != first.hop_limit || network.traffic != first.traffic) return drop(MSTACK_TX_DROP_FRAGMENT);
     // It could write over the ports that were checked.
     if (fragment.offset < first.length) return drop(MSTACK_TX_DROP_OVERLAP);
     const Claim* claim = state.find(first.source);
