@@ -308,8 +308,7 @@ static __always_inline bool mark_option(struct bpf_sockopt *ctx)
 		return true;
 	case SO_REUSEADDR:
 	case SO_REUSEPORT:
-		if ((ctx->sk->protocol != IPPROTO_TCP && ctx->sk->protocol != IPPROTO_UDP) ||
-		    bpf_get_netns_cookie(ctx) != netns_cookie)
+		if (!has_ports(ctx->sk->protocol) || bpf_get_netns_cookie(ctx) != netns_cookie)
 			return true;
 		record = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!record)

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -15,6 +16,11 @@ constexpr int max_errno = 4095;
 
 bool is_error(std::int32_t error) {
   return error >= 0 && error <= max_errno;
+}
+
+bool is_protocol(std::uint8_t number) {
+  constexpr std::array known = {Protocol::tcp, Protocol::udp, Protocol::dccp, Protocol::udplite};
+  return std::ranges::find(known, static_cast<Protocol>(number)) != known.end();
 }
 
 std::unexpected<Error> malformed(const std::string& how) {
@@ -66,7 +72,7 @@ Expected<void> check_tuples(const TuplesReply& reply, std::size_t asked) {
   for (const TupleResult& result : std::span(reply.results).first(asked)) {
     if (!is_error(result.error)) return malformed("an error that is no errno");
     failed |= result.error != 0;
-    if (result.error == 0 && result.tuple.protocol != IPPROTO_TCP && result.tuple.protocol != IPPROTO_UDP)
+    if (result.error == 0 && !is_protocol(result.tuple.protocol))
       return malformed("a tuple of protocol " + std::to_string(result.tuple.protocol));
   }
   if (failed != (reply.reply.error != 0)) return malformed("an error without a failure, or the reverse");

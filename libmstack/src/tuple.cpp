@@ -73,7 +73,13 @@ std::string Address::to_string() const {
 }
 
 std::string_view to_string(Protocol protocol) {
-  return protocol == Protocol::tcp ? "tcp" : "udp";
+  switch (protocol) {
+    case Protocol::tcp: return "tcp";
+    case Protocol::udp: return "udp";
+    case Protocol::dccp: return "dccp";
+    case Protocol::udplite: return "udplite";
+  }
+  return "unknown";
 }
 
 Expected<Tuple> Tuple::parse(Protocol protocol, std::string_view text) {
@@ -104,6 +110,12 @@ Expected<Tuple> udp(std::string_view address, std::uint16_t port) {
 }
 Expected<Tuple> tcp(std::string_view address, std::uint16_t port) {
   return make(Protocol::tcp, address, port);
+}
+Expected<Tuple> udplite(std::string_view address, std::uint16_t port) {
+  return make(Protocol::udplite, address, port);
+}
+Expected<Tuple> dccp(std::string_view address, std::uint16_t port) {
+  return make(Protocol::dccp, address, port);
 }
 Expected<Tuple> udp(std::string_view text) {
   return Tuple::parse(Protocol::udp, text);

@@ -99,11 +99,21 @@ std::unexpected<Error> bind_failure(int code, const Tuple& tuple) {
   return refused;
 }
 
+int type_of(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::tcp: return SOCK_STREAM;
+    case Protocol::dccp: return SOCK_DCCP;
+    default: return SOCK_DGRAM;
+  }
+}
+
 Expected<Fd> bind_socket(const Tuple& tuple, const ClaimOptions& options) {
   const bool ipv4 = tuple.address.is_ipv4();
-  const int type = tuple.protocol == Protocol::udp ? SOCK_DGRAM : SOCK_STREAM;
-  Fd fd(::socket(ipv4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return system_failure(errno, "cannot make a socket for " + tuple.to_string());
+  const int type = type_of(tuple.protocol);
+  Fd fd(::socket(ipv4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, static_cast<int>(tuple.protocol)));
+  if (!fd)
+    return system_failure(
+        errno, "cannot make a " + std::string(to_string(tuple.protocol)) + " socket for " + tuple.to_string());
   union {
     sockaddr any;
     sockaddr_in in;

@@ -25,6 +25,8 @@ std::string protocol_text(std::uint8_t protocol) {
   switch (protocol) {
     case 6: return "tcp";
     case 17: return "udp";
+    case 33: return "dccp";
+    case 136: return "udplite";
     default: return std::to_string(protocol);
   }
 }

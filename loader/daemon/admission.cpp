@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -47,13 +48,34 @@ std::unexpected<Error> refuse_connected() {
   return failure(EISCONN, "the socket is connected: claim one that is only bound");
 }
 
+struct Kind {
+  int type, protocol;
+  bool operator==(const Kind&) const = default;
+};
+constexpr std::array owners = {Kind{SOCK_STREAM, IPPROTO_TCP}, Kind{SOCK_DGRAM, IPPROTO_UDP},
+                               Kind{SOCK_DGRAM, IPPROTO_UDPLITE}, Kind{SOCK_DCCP, IPPROTO_DCCP}};
+
 Expected<void> check_kind(const SocketFacts& facts) {
-  const bool tcp = facts.type == SOCK_STREAM && facts.protocol == IPPROTO_TCP;
-  const bool udp = facts.type == SOCK_DGRAM && facts.protocol == IPPROTO_UDP;
   if (facts.domain != AF_INET && facts.domain != AF_INET6)
     return failure(EAFNOSUPPORT, "only sockets of IPv4 or IPv6 can own a claim: pass one of those");
-  if (!tcp && !udp) return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets can own a claim: pass one of those");
+  if (facts.protocol == IPPROTO_SCTP)
+    return failure(
+        ESOCKTNOSUPPORT,
+        "SCTP sockets cannot own a claim: the kernel runs no hook at their bind(), so nobody knows who holds "
+        "the port; SCTP stays with the kernel");
+  if (std::ranges::find(owners, Kind{facts.type, facts.protocol}) == owners.end())
+    return failure(ESOCKTNOSUPPORT, "only TCP, UDP, UDP-Lite and DCCP sockets can own a claim: pass one of those");
   return {};
+}
+
+// What holds its port of one address whatever its holder does. connect() of these runs no hook, and of a wildcard would
+// leave one address, with the others' ports there for anybody to be given.
+bool holds_wildcards(int protocol) {
+  return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+bool has_groups(int protocol) {
+  return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
 }
 
 }  // namespace
@@ -76,6 +98,12 @@ bool is_wildcard(const mstack_address& address) {
 
 bool is_same(const mstack_tuple& a, const mstack_tuple& b) {
   return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+bool is_group(const mstack_address& address) {
+  const bool ipv4 = address.addr[0] == 0 && address.addr[1] == 0 && address.addr[2] == htonl(0xffff);
+  if (!ipv4) return (address.addr[0] & htonl(0xff000000)) == htonl(0xff000000);
+  return (address.addr[3] & htonl(0xf0000000)) == htonl(0xe0000000) || address.addr[3] == htonl(INADDR_BROADCAST);
 }
 
 mstack_tuple ipv4_wildcard(const mstack_tuple& tuple) {
@@ -105,13 +133,20 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
     return failure(ENOKEY, "the kernel's record of the socket is another's: bind a new one");
 
   const mstack_address address = address_of(record.tuple);
-  if (!is_wildcard(address)) {
+  if (is_wildcard(address)) {
+    if (!holds_wildcards(facts.protocol))
+      return failure(EOPNOTSUPP,
+                     "a UDP-Lite or DCCP socket that is bound to no address holds its port less firmly than a claim "
+                     "must: bind it to an address of this host");
+  } else if (!is_group(address) || !has_groups(facts.protocol)) {
     if (!net::is_claimable_address(address))
-      return failure(EADDRNOTAVAIL, "loopback, link-local and multicast addresses cannot be claimed: bind to another");
+      return failure(EADDRNOTAVAIL, "loopback and link-local addresses cannot be claimed: bind to another");
     // IP_FREEBIND and IP_TRANSPARENT let a socket bind to addresses that this host does not have.
     if (!is_local(address))
       return failure(EADDRNOTAVAIL, "the address is none of this host's: bind to one that an interface has");
   }
+  // A group's packets go to all who joined it, but its port is bound like any other, and an owner never asked for
+  // reuse: nobody else's socket can have the two. So the claim takes nothing from anybody.
 
   Tuples tuples = {.tuple = {record.tuple}, .count = 1};
   if (is_any_ipv6(address) && !facts.v6only) tuples.tuple[tuples.count++] = ipv4_wildcard(record.tuple);

@@ -59,6 +59,7 @@ Expected<void> look_around(const SocketFacts& facts, std::span<const net::Holder
 
 mstack_address address_of(const mstack_tuple& tuple);
 bool is_wildcard(const mstack_address& address);  // 0.0.0.0 or ::
+bool is_group(const mstack_address& address);     // multicast or 255.255.255.255
 bool is_any_ipv6(const mstack_address& address);  // ::
 bool is_same(const mstack_tuple& a, const mstack_tuple& b);
 mstack_tuple ipv4_wildcard(const mstack_tuple& tuple);  // 0.0.0.0 of the same port and protocol

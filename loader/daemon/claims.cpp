@@ -41,7 +41,7 @@ Expected<SocketFacts> read_facts(int socket, int sockets_map) {
   const auto cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_COOKIE);
   const auto netns_cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_NETNS_COOKIE);
   if (!type || !protocol || !listening || !cookie || !netns_cookie)
-    return failure(ESOCKTNOSUPPORT, "only TCP and UDP sockets can own a claim: pass one of those");
+    return failure(ESOCKTNOSUPPORT, "only TCP, UDP, UDP-Lite and DCCP sockets can own a claim: pass one of those");
 
   SocketFacts facts = {.domain = *domain,
                        .type = *type,
@@ -118,8 +118,9 @@ void Claims::follow_addresses() {
   };
   std::vector<Change> changes;
   auto seen = store_->for_each([&](const mstack_tuple& tuple, const mstack_claim& claim) {
-    if (is_wildcard(address_of(tuple))) return;
-    const auto state = addresses_->contains(address_of(tuple)) ? MSTACK_CLAIM_ACTIVE : MSTACK_CLAIM_SUSPENDED;
+    const mstack_address address = address_of(tuple);
+    if (is_wildcard(address) || is_group(address)) return;
+    const auto state = addresses_->contains(address) ? MSTACK_CLAIM_ACTIVE : MSTACK_CLAIM_SUSPENDED;
     if (claim.state != state) changes.push_back({.tuple = tuple, .claim = claim, .state = state});
   });
   if (!seen) log::warn("claims: {}", seen.error().what);

@@ -39,7 +39,7 @@ class Claims {
   // One outcome a descriptor. An owner is bound and not yet connected; each gets its claim, or nothing.
   std::vector<Outcome> claim(const Claimant& claimant, std::span<const Fd> owners);
   // A claim on one address is for as long as that is this host's: ACTIVE or SUSPENDED, after each sync of the
-  // addresses. A wildcard's claim is for whatever addresses there are.
+  // addresses. A wildcard's claim is for whatever addresses there are, and a group's for none of them.
   void follow_addresses();
   // Only what this vport has claimed; of ::, the IPv4 wildcard of the same owner too. ENOENT for all else.
   std::vector<Outcome> release(std::uint32_t vport, std::span<const mstack_tuple> tuples);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Who receives a well-formed packet.
+#include <cstring>
 #include <mstack/queue.hpp>
 #include <random>
 #include <set>
@@ -105,6 +106,19 @@ TEST_F(UplinkRx, AnExactAddressMayEndInZeros) {
     packet.to = "2001:db8:0:0:5::";
     programs.claim(tuple(packet.to, 7, protocol));
     EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+  }
+}
+
+// What goes to a group is the exact owner's, and no wildcard's.
+TEST_F(UplinkRx, AGroupIsItsExactOwnersAlone) {
+  for (const char* group : {"239.1.2.3", "224.0.0.251", "255.255.255.255", "ff05::1:3", "ff02::fb"}) {
+    const bool ipv6 = std::strchr(group, ':') != nullptr;
+    Packet packet = ipv6 ? ip6(proto_udp) : ip4(proto_udp);
+    packet.to = group;
+    programs.claim(tuple(ipv6 ? "::" : "0.0.0.0", 7, proto_udp));
+    EXPECT_TRUE(passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_NOT_LOCAL)) << group;
+    programs.claim(tuple(group, 7, proto_udp));
+    EXPECT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1)) << group;
   }
 }
 

@@ -49,7 +49,7 @@ SocketAddress::SocketAddress(const Endpoint& endpoint) {
 }
 
 Fd make_socket(int protocol, bool ipv6, const BindOptions& options) {
-  const int type = protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
+  const int type = protocol == IPPROTO_TCP ? SOCK_STREAM : protocol == IPPROTO_DCCP ? SOCK_DCCP : SOCK_DGRAM;
   Fd fd{check(::socket(ipv6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, protocol), "socket")};
   if (options.reuse_address) enable(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
   if (options.reuse_port) enable(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");

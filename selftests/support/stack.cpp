@@ -20,7 +20,7 @@ T or_throw(Expected<T> result, const std::string& what) {
 Tuple library_tuple(int protocol, const Endpoint& endpoint) {
   return {.address = or_throw(Address::parse(endpoint.address), "address"),
           .port = endpoint.port,
-          .protocol = protocol == IPPROTO_TCP ? Protocol::tcp : Protocol::udp};
+          .protocol = static_cast<Protocol>(protocol)};
 }
 
 Expected<Vport> Stack::try_open(const World& world, uid_t uid, VportOptions options) {

@@ -88,6 +88,8 @@ TEST(Text, Values) {
   EXPECT_EQ("::", address_text(tuple_of("::", 7, 17)));
   EXPECT_EQ("tcp", protocol_text(6));
   EXPECT_EQ("udp", protocol_text(17));
+  EXPECT_EQ("dccp", protocol_text(33));
+  EXPECT_EQ("udplite", protocol_text(136));
   EXPECT_EQ("132", protocol_text(132));
   EXPECT_EQ("active", claim_state_text(MSTACK_CLAIM_ACTIVE));
   EXPECT_EQ("9", claim_state_text(9));

@@ -37,7 +37,9 @@ SocketFacts bound(const mstack_tuple& to, int domain = AF_INET) {
   record.netns_cookie = here;
   record.cookie = owner;
   return {.domain = domain,
-          .type = to.protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM,
+          .type = to.protocol == IPPROTO_TCP    ? SOCK_STREAM
+                  : to.protocol == IPPROTO_DCCP ? SOCK_DCCP
+                                                : SOCK_DGRAM,
           .protocol = to.protocol,
           .listening = false,
           .v6only = domain == AF_INET,
@@ -106,7 +108,9 @@ TEST(FirstLook, RefusesOtherKindsOfSockets) {
   facts.type = SOCK_RAW;
   EXPECT_EQ(first(facts), ESOCKTNOSUPPORT);
   facts = bound(tuple("192.0.2.1"));
-  facts.protocol = IPPROTO_UDPLITE;
+  facts.protocol = IPPROTO_DCCP;
+  EXPECT_EQ(first(facts), ESOCKTNOSUPPORT) << "a datagram socket of a protocol that has none";
+  facts.protocol = IPPROTO_ICMP;
   EXPECT_EQ(first(facts), ESOCKTNOSUPPORT);
   facts = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
   facts.protocol = 262;  // MPTCP
@@ -114,6 +118,42 @@ TEST(FirstLook, RefusesOtherKindsOfSockets) {
   facts = bound(tuple("192.0.2.1", 80, IPPROTO_TCP));
   facts.listening = true;
   EXPECT_EQ(first(facts), EINVAL);
+}
+
+// bind() of SCTP runs no hook: there is no record, and to bind it again would be of no use.
+TEST(FirstLook, SaysWhyAnSctpSocketOwnsNothing) {
+  for (const int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
+    auto facts = bound(tuple("192.0.2.1", 80, IPPROTO_SCTP));
+    facts.type = type;
+    facts.record.reset();
+    const auto looked = first_look(facts, here, all_local);
+    ASSERT_FALSE(looked);
+    EXPECT_EQ(looked.error().code, ESOCKTNOSUPPORT);
+    EXPECT_NE(looked.error().what.find("SCTP"), std::string::npos);
+  }
+}
+
+// What connect() may narrow with no hook that sees it.
+TEST(FirstLook, TakesUdpliteAndDccpOfOneAddressAlone) {
+  for (const std::uint8_t protocol : {IPPROTO_UDPLITE, IPPROTO_DCCP}) {
+    EXPECT_EQ(first(bound(tuple("192.0.2.1", 53, protocol))), 0);
+    EXPECT_EQ(first(bound(tuple("2001:db8::1", 53, protocol), AF_INET6)), 0);
+    EXPECT_EQ(first(bound(tuple("0.0.0.0", 53, protocol))), EOPNOTSUPP);
+    EXPECT_EQ(first(bound(tuple("::", 53, protocol), AF_INET6)), EOPNOTSUPP);
+  }
+}
+
+TEST(FirstLook, TakesGroupsOfUdp) {
+  for (const std::uint8_t protocol : {IPPROTO_UDP, IPPROTO_UDPLITE}) {
+    for (const char* group : {"224.0.0.251", "239.255.255.255", "255.255.255.255"})
+      EXPECT_EQ(first(bound(tuple(group, 53, protocol)), none_local), 0) << group;
+    EXPECT_EQ(first(bound(tuple("ff05::2", 53, protocol), AF_INET6), none_local), 0);
+  }
+  for (const char* none : {"223.255.255.255", "240.0.0.1", "192.0.2.255"})
+    EXPECT_EQ(first(bound(tuple(none)), none_local), EADDRNOTAVAIL) << none;
+  EXPECT_EQ(first(bound(tuple("fe00::1"), AF_INET6), none_local), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("224.0.0.251", 53, IPPROTO_TCP)), none_local), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("224.0.0.251", 53, IPPROTO_DCCP)), none_local), EADDRNOTAVAIL);
 }
 
 TEST(FirstLook, BelievesOnlyTheKernelsRecord) {

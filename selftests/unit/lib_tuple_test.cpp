@@ -97,6 +97,10 @@ TEST(Tuple, ParsesAndPrintsBothFamilies) {
   EXPECT_EQ(ipv6->protocol, Protocol::tcp);
   EXPECT_EQ(ipv6->to_string(), "[2001:db8::1]:65535");
   EXPECT_EQ(tcp("[::]:0")->to_string(), "[::]:0");
+  EXPECT_EQ(udplite("192.0.2.1", 7)->protocol, Protocol::udplite);
+  EXPECT_EQ(to_string(Protocol::udplite), "udplite");
+  EXPECT_EQ(dccp("192.0.2.1", 7)->protocol, Protocol::dccp);
+  EXPECT_EQ(to_string(Protocol::dccp), "dccp");
 }
 
 TEST(Tuple, RefusesWhatIsNone) {

@@ -33,9 +33,9 @@ struct MSTACK_API Address {
 };
 
 /// The IP protocol number.
-enum class Protocol : std::uint8_t { tcp = 6, udp = 17 };
+enum class Protocol : std::uint8_t { tcp = 6, udp = 17, dccp = 33, udplite = 136 };
 
-[[nodiscard]] MSTACK_API std::string_view to_string(Protocol protocol);  ///< "tcp" or "udp"
+[[nodiscard]] MSTACK_API std::string_view to_string(Protocol protocol);  ///< "tcp", "udp", "dccp" or "udplite"
 
 /// The local party of a packet: what a claim is for. A plain value.
 struct MSTACK_API Tuple {
@@ -54,6 +54,9 @@ struct MSTACK_API Tuple {
 /// A tuple to pass to Vport::claim(), which reports the error of a bad address: `vport->claim(udp("192.0.2.1", 7))`.
 [[nodiscard]] MSTACK_API Expected<Tuple> udp(std::string_view address, std::uint16_t port);
 [[nodiscard]] MSTACK_API Expected<Tuple> tcp(std::string_view address, std::uint16_t port);
+/// UDP-Lite and DCCP, where the kernel has them. Of these a claim is of one address: a wildcard is refused.
+[[nodiscard]] MSTACK_API Expected<Tuple> udplite(std::string_view address, std::uint16_t port);
+[[nodiscard]] MSTACK_API Expected<Tuple> dccp(std::string_view address, std::uint16_t port);
 /// The same from one text, "192.0.2.1:7" or "[2001:db8::1]:7".
 [[nodiscard]] MSTACK_API Expected<Tuple> udp(std::string_view address_and_port);
 [[nodiscard]] MSTACK_API Expected<Tuple> tcp(std::string_view address_and_port);

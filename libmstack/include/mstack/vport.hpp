@@ -59,9 +59,10 @@ class MSTACK_API Vport {
   /// (claimed, or shared by SO_REUSEADDR or SO_REUSEPORT), EDQUOT (quota), and others; Error::what says what and why.
   [[nodiscard]] Expected<Claim> claim(const Expected<Tuple>& tuple, const ClaimOptions& options = {});
 
-  /// Claims what the socket is bound to: TCP or UDP, bound since mstackd runs, to a port by its number (not to port 0,
-  /// which it could lose again: EOPNOTSUPP) and to no device, never connected, and not listening. It stays the
-  /// caller's, and the claim lives until its last descriptor is closed, or until it is connected or bound to a device.
+  /// Claims what the socket is bound to: TCP, UDP, UDP-Lite or DCCP, bound since mstackd runs, to a port by its number
+  /// (not to port 0, which it could lose again: EOPNOTSUPP) and to no device, never connected, and not listening. It
+  /// stays the caller's, and the claim lives until its last descriptor is closed, or until it is connected or bound to
+  /// a device.
   [[nodiscard]] Expected<Claim> claim(int bound_socket);
 
   /// The same for many sockets, up to 250 in a message. One result for each, in their order.
