@@ -131,33 +131,110 @@ TEST_P(TwoUplinks, PolicyRoutingByDeviceAndMark) {
   EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NO_ROUTE), 1U);
 }
 
-// A flow takes the way that the kernel's own packets of it would take, all of it.
+// By what a rule can ask of a packet: its protocol and ports.
+TEST_P(TwoUplinks, PolicyRoutingByPort) {
+  Stack stack(world());
+  const Claim one = stack.claim(IPPROTO_UDP, {family().first, 7000}),
+              two = stack.claim(IPPROTO_UDP, {family().first, 7001}),
+              three = stack.claim(IPPROTO_TCP, {family().first, 7001});
+  const auto first = world().capture(), second = second_capture();
+  ip("route add default via " + family().second_wire + " dev up1 table 100");
+  ip("rule add ipproto udp sport 7001 table 100");
+  ip("rule add ipproto udp dport 4001 table 100");
+  stack.send(World::udp({family().first, 7000}, far(), "by neither"));
+  EXPECT_TRUE(first->wait(udp_payload("by neither")));
+  stack.send(World::udp({family().first, 7001}, far(), "by source port"));
+  EXPECT_TRUE(second->wait(udp_payload("by source port")));
+  stack.send(World::udp({family().first, 7000}, far(4001), "by destination port"));
+  EXPECT_TRUE(second->wait(udp_payload("by destination port")));
+  stack.send(World::tcp({family().first, 7001}, far(4001), "by TCP"));
+  EXPECT_TRUE(
+      first->wait([&](const Packet& packet) { return packet.protocol == IPPROTO_TCP && packet.to == far(4001); }));
+}
+
+// A flow takes the way that the kernel's own packets of it would take, all of it; by addresses, or by ports too; of
+// next hops within a route, or in a group of their own, which may change.
 TEST_P(TwoUplinks, MultipathIsTheKernels) {
-  host(family().first == host4 ? "sysctl -qw net.ipv4.fib_multipath_hash_policy=1"
-                               : "sysctl -qw net.ipv6.fib_multipath_hash_policy=1");
   // On neither uplink: of the next hops, newer kernels prefer one whose address the sender has.
-  const Endpoint service{family().first == host4 ? "203.0.113.200" : "2001:db8:9::1", 7000};
+  const bool four = family().first == host4;
+  const Endpoint service{four ? "203.0.113.200" : "2001:db8:9::1", 7000};
   host("ip addr add " + service.address + " dev lo");
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service);
   const auto first = world().capture(), second = second_capture();
+  const auto expect_kernels = [&](const std::string& run, std::size_t ways) {
+    SCOPED_TRACE(run);
+    std::map<std::string, std::size_t> flows;
+    for (std::uint16_t i = 0; i < 32; ++i) {
+      Endpoint to = far(static_cast<std::uint16_t>(4000 + i));
+      if (run == "addresses") to = {(four ? "198.51.100." : "2001:db8:1::") + std::to_string(10 + i), 4000};
+      const std::string way = kernels_way(service, to), text = run + " by " + way;
+      ++flows[way];
+      for (int times = 0; times < 3; ++times) stack.send(World::udp(service, to, text));
+      ASSERT_TRUE((way == "up0" ? first : second)->wait([&](const Packet& packet) {
+        return packet.to == to && packet.payload == text;
+      })) << to
+          << " by " << way;
+    }
+    EXPECT_EQ(flows.size(), ways) << "the flows are not spread";
+    stack.send(World::udp(service, {family().first_wire, 4000}, run));
+    stack.send(World::udp(service, {family().second_wire, 4000}, run));
+    EXPECT_TRUE(first->wait(udp_payload(run)));
+    EXPECT_TRUE(second->wait(udp_payload(run)));
+    EXPECT_EQ(first->count(udp_payload(run + " by up0")), flows["up0"] * 3);
+    EXPECT_EQ(second->count(udp_payload(run + " by up1")), flows["up1"] * 3);
+  };
+  const auto hash_policy = [&](const char* policy) {
+    host(std::string("sysctl -qw net.ipv") + (four ? "4" : "6") + ".fib_multipath_hash_policy=" + policy);
+  };
   default_by_both();
-  std::map<std::string, int> flows;
-  for (std::uint16_t port = 4000; port < 4032; ++port) {
-    const std::string way = kernels_way(service, far(port));
-    ++flows[way];
-    for (int i = 0; i < 3; ++i) stack.send(World::udp(service, far(port), way));
-    ASSERT_TRUE((way == "up0" ? first : second)->wait([&](const Packet& packet) { return packet.to == far(port); }))
-        << port << " by " << way;
+  hash_policy("0");
+  expect_kernels("addresses", 2);
+  hash_policy("1");
+  expect_kernels("ports", 2);
+  host("ip nexthop add id 1 via " + family().first_wire + " dev up0");
+  host("ip nexthop add id 2 via " + family().second_wire + " dev up1");
+  host("ip nexthop add id 3 group 1/2");
+  ip("route del default");
+  ip("route add default nhid 3");
+  expect_kernels("a group", 2);
+  host("ip nexthop replace id 3 group 2");
+  expect_kernels("another group", 1);
+  host("ip link del up1");  // with it goes its next hop, and the route
+  ip("route replace default via " + family().first_wire + " dev up0");
+  EXPECT_TRUE(eventually([&] { return kernels_way(service, far()) == "up0"; }));
+  stack.send(World::udp(service, far(), "by the other"));
+  EXPECT_TRUE(first->wait(udp_payload("by the other")));
+}
+
+// RFC 5549: an IPv4 route by an IPv6 neighbour.
+TEST_P(TwoUplinks, AGatewayOfTheOtherFamily) {
+  if (family().first != host4) GTEST_SKIP() << "IPv6 has no routes by IPv4";
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {host4, 7000});
+  const auto second = second_capture();
+  host("ip -4 route replace default via inet6 " + second_wire6 + " dev up1");
+  for (int i = 0; i < 3; ++i) {  // the first asks for the neighbour
+    stack.send(World::udp({host4, 7000}, far(), "number " + std::to_string(i)));
+    EXPECT_TRUE(second->wait(udp_payload("number " + std::to_string(i))));
   }
-  EXPECT_EQ(flows.size(), 2U) << "the flows are not spread";
-  stack.send(World::udp(service, {family().first_wire, 4000}, "sentinel"));
-  stack.send(World::udp(service, {family().second_wire, 4000}, "sentinel"));
-  EXPECT_TRUE(first->wait(udp_payload("sentinel")));
-  EXPECT_TRUE(second->wait(udp_payload("sentinel")));
-  EXPECT_EQ(first->count(udp_payload("up1")), 0U);
-  EXPECT_EQ(second->count(udp_payload("up0")), 0U);
-  EXPECT_EQ(first->count(udp_payload("up0")) + second->count(udp_payload("up1")), 32U * 3);
+  EXPECT_GE(pins().counter(MSTACK_TX_SENT) + pins().counter(MSTACK_TX_SENT_SLOW), 3U);
+}
+
+TEST_P(TwoUplinks, RoutesToNowhere) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {family().first, 7000});
+  const auto first = world().capture(), second = second_capture();
+  std::uint64_t dropped = 0;
+  for (const char* type : {"blackhole", "unreachable", "prohibit"}) {
+    ip(std::string("route add ") + type + " " + family().far);
+    stack.send(World::udp({family().first, 7000}, far(), type));
+    ip(std::string("route del ") + type + " " + family().far);
+    stack.send(World::udp({family().first, 7000}, far(4001), std::string("not ") + type));
+    EXPECT_TRUE(first->wait(udp_payload(std::string("not ") + type)));
+    EXPECT_EQ(first->count(udp_payload(type)) + second->count(udp_payload(type)), 0U) << type;
+    EXPECT_EQ(pins().counter(MSTACK_TX_DROP_NO_ROUTE), ++dropped) << type;
+  }
 }
 
 TEST_P(TwoUplinks, WhenOneGoesDownTheOtherCarriesAll) {
