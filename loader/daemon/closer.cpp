@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "daemon/closer.hpp"
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -20,19 +19,6 @@
 
 namespace mstack::daemon {
 namespace {
-
-int option(int socket, int name) {
-  int value = -1;
-  socklen_t size = sizeof(value);
-  return ::getsockopt(socket, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
-}
-
-// By its protocol, which cannot change, and not by whether it is connected now, which can. One with multicast groups to
-// leave takes some 20 us for each; a thread for every descriptor would halve the claims that can be made in a second.
-bool closes_at_once(const Fd& fd) {
-  const int domain = option(fd.get(), SO_DOMAIN);
-  return (domain == AF_INET || domain == AF_INET6) && option(fd.get(), SO_PROTOCOL) == IPPROTO_UDP;
-}
 
 constexpr int interrupt = SIGUSR1;
 
@@ -105,6 +91,13 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
+  // Lets it come down to as many, within a time: who makes descriptors faster than they can be closed is not to be
+  // refused for that.
+  void come_down_to(std::size_t count, std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    fewer_.wait_for(lock, patience, [&] { return unclosed_ <= count; });
+  }
+
   // Those that wait, and the one that is being closed.
   std::size_t unclosed() const {
     const std::lock_guard lock(mutex_);
@@ -128,6 +121,7 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
         fd.reset();
         lock.lock();
         --unclosed_;
+        fewer_.notify_one();
       }
       interrupter.stop();
     } while (more_.wait_for(lock, std::chrono::seconds(1), [this] { return !waiting_.empty(); }));
@@ -135,7 +129,7 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable more_;
+  std::condition_variable more_, fewer_;
   std::deque<Fd> waiting_;
   std::size_t unclosed_ = 0;
   bool running_ = false;
@@ -160,8 +154,10 @@ Closer::User& Closer::user(std::uint32_t uid) {
 }
 
 void Closer::close(std::uint32_t uid, std::vector<Fd> descriptors) {
-  std::erase_if(descriptors, closes_at_once);
-  if (!descriptors.empty()) user(uid).received->add(std::move(descriptors));
+  if (descriptors.empty()) return;
+  Lane& lane = *user(uid).received;
+  lane.add(std::move(descriptors));
+  lane.come_down_to(max_of_user / 2, std::chrono::milliseconds(20));
 }
 
 void Closer::close_connection(std::uint32_t uid, Fd socket) {

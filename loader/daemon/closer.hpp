@@ -3,10 +3,10 @@
 // Closes descriptors that came from clients.
 //
 // close() can wait for whoever is behind a descriptor, and for as long as they like: a file on a FUSE mount asks the
-// user's own file server, a TCP socket with SO_LINGER waits for its peer. The end of a connection can, too: with it go
-// the descriptors of messages that were never received. A daemon that does this itself can be stopped by any client. So
-// only UDP sockets, which wait for nobody's answer, are closed here. Everything else goes to threads of its user's,
-// which hold up nobody else; these are the only other threads there are.
+// user's own file server, a TCP socket with SO_LINGER waits for its peer, a UDP socket leaves its multicast groups one
+// by one. The end of a connection can, too: with it go the descriptors of messages that were never received. A daemon
+// that does this itself can be stopped by any client. So all of them go to threads of their user's, which hold up
+// nobody else; these are the only other threads there are.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,8 @@ class Closer {
   Closer(const Closer&) = delete;
   ~Closer();
 
-  // Descriptors that were received. Those of a FUSE mount may stay for ever: is_stuck().
+  // Descriptors that were received. Those of a FUSE mount may stay for ever: is_stuck(). Waits up to 20 ms when many of
+  // this user's are not closed yet.
   void close(std::uint32_t uid, std::vector<Fd> descriptors);
   // A connection, of which the peer learns at once. What is behind it can only linger, and that is cut short.
   void close_connection(std::uint32_t uid, Fd socket);
