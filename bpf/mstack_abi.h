@@ -61,7 +61,7 @@ struct mstack_socket {
 	__u64 netns_cookie;
 	__u64 cookie; /* 0: the record of nothing, `unfit` may say why */
 	__u32 unfit;  /* enum mstack_socket_unfit: why it can own no claim, for good */
-	__u32 zero;
+	__u32 v6only; /* of an IPv6 socket: whether its :: leaves IPv4 alone */
 };
 
 /*

@@ -104,14 +104,14 @@ static long overlap_with_address(struct bpf_map *map, const void *address, void 
 }
 
 /* Would this bind share a port with a claim? The kernel itself allows it where both sockets asked for reuse. */
-static __always_inline bool overlaps_claim(const struct mstack_socket *socket, bool v6only)
+static __always_inline bool overlaps_claim(const struct mstack_socket *socket)
 {
 	const struct mstack_tuple *tuple = &socket->tuple;
 	struct mstack_tuple wildcard = *tuple;
 	struct overlap overlap = {
 		.tuple = *tuple,
 		.cookie = socket->cookie,
-		.ipv4 = is_mapped(tuple->addr) || (is_any_ipv6(tuple) && !v6only),
+		.ipv4 = is_mapped(tuple->addr) || (is_any_ipv6(tuple) && !socket->v6only),
 		.ipv6 = !is_mapped(tuple->addr),
 	};
 
@@ -123,7 +123,7 @@ static __always_inline bool overlaps_claim(const struct mstack_socket *socket, b
 		make_wildcard(&wildcard);
 		return is_claimed_by_other(&wildcard, socket->cookie);
 	}
-	if (is_any_ipv6(tuple) && !v6only) {
+	if (is_any_ipv6(tuple) && !socket->v6only) {
 		wildcard.addr[2] = bpf_htonl(0xffff);
 		if (is_claimed_by_other(&wildcard, socket->cookie))
 			return true;
@@ -145,10 +145,10 @@ static __always_inline bool may_share(struct bpf_sock *ctx)
 	       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuseport);
 }
 
-static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socket *socket, bool v6only)
+static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socket *socket)
 {
 	struct mstack_socket *record = bpf_sk_storage_get(&sockets, ctx, NULL, 0);
-	bool refused = overlaps_claim(socket, v6only);
+	bool refused = overlaps_claim(socket);
 	struct mstack_socket before = {}, after = *socket;
 	struct sock___mstack *sk = (void *)ctx;
 
@@ -209,7 +209,7 @@ int sock_bind4(struct bpf_sock *ctx)
 		return 1;
 	socket = describe(ctx);
 	address_from_ipv4(socket.tuple.addr, ctx->src_ip4);
-	return bound(ctx, &socket, false);
+	return bound(ctx, &socket);
 }
 
 SEC("cgroup/post_bind6")
@@ -225,7 +225,8 @@ int sock_bind6(struct bpf_sock *ctx)
 	socket.tuple.addr[1] = ctx->src_ip6[1];
 	socket.tuple.addr[2] = ctx->src_ip6[2];
 	socket.tuple.addr[3] = ctx->src_ip6[3];
-	return bound(ctx, &socket, BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+	socket.v6only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
+	return bound(ctx, &socket);
 }
 
 /*

@@ -149,7 +149,7 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
   // reuse: nobody else's socket can have the two. So the claim takes nothing from anybody.
 
   Tuples tuples = {.tuple = {record.tuple}, .count = 1};
-  if (is_any_ipv6(address) && !facts.v6only) tuples.tuple[tuples.count++] = ipv4_wildcard(record.tuple);
+  if (is_any_ipv6(address) && !record.v6only) tuples.tuple[tuples.count++] = ipv4_wildcard(record.tuple);
   return tuples;
 }
 
@@ -176,7 +176,7 @@ Expected<void> look_around(const SocketFacts& facts, std::span<const net::Holder
   }
 
   const bool shared = std::ranges::any_of(holders, [&](const net::Holder& holder) {
-    return holder.cookie != record.cookie && net::overlaps(record.tuple, facts.v6only, holder);
+    return holder.cookie != record.cookie && net::overlaps(record.tuple, record.v6only != 0, holder);
   });
   if (shared)
     return failure(EADDRINUSE, "another socket holds this port of one of the addresses: a claim must have it alone");

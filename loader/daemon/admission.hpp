@@ -31,7 +31,6 @@ namespace mstack::daemon {
 struct SocketFacts {
   int domain = 0, type = 0, protocol = 0;
   bool listening = false;
-  bool v6only = false;  // of an AF_INET6 socket
   std::uint64_t cookie = 0;
   std::uint64_t netns_cookie = 0;
   std::optional<mstack_socket> record;  // nothing: sock_bind has never seen it

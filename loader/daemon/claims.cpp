@@ -18,28 +18,28 @@ namespace mstack::daemon {
 namespace {
 
 template <class Value>
-Expected<Value> get_option(int socket, int level, int option) {
+Expected<Value> get_option(int socket, int option) {
   Value value = {};
   socklen_t size = sizeof(value);
-  if (::getsockopt(socket, level, option, &value, &size) < 0) return system_failure(errno, "getsockopt");
+  if (::getsockopt(socket, SOL_SOCKET, option, &value, &size) < 0) return system_failure(errno, "getsockopt");
   return value;
 }
 
 // No fstat() to see what a descriptor is: of a file on a FUSE mount, that would wait for its owner's answer. And no
-// getsockname(): it waits for the socket's lock, which the holder can keep. What the socket is bound to, the kernel has
-// written down in `sockets`.
+// getsockname(), and no option of another level than SOL_SOCKET: they wait, some protocols' all of them, for the
+// socket's lock, which the holder can keep. What the socket is bound to, the kernel has written down in `sockets`.
 Expected<SocketFacts> read_facts(int socket, int sockets_map) {
-  const auto domain = get_option<int>(socket, SOL_SOCKET, SO_DOMAIN);
+  const auto domain = get_option<int>(socket, SO_DOMAIN);
   if (!domain) {
     if (domain.error().code == ENOTSOCK || domain.error().code == EBADF)
       return failure(ENOTSOCK, "the descriptor is not a socket: pass one that is bound to the address and port");
     return system_failure(domain.error().code, "cannot look at the descriptor");
   }
-  const auto type = get_option<int>(socket, SOL_SOCKET, SO_TYPE);
-  const auto protocol = get_option<int>(socket, SOL_SOCKET, SO_PROTOCOL);
-  const auto listening = get_option<int>(socket, SOL_SOCKET, SO_ACCEPTCONN);
-  const auto cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_COOKIE);
-  const auto netns_cookie = get_option<std::uint64_t>(socket, SOL_SOCKET, SO_NETNS_COOKIE);
+  const auto type = get_option<int>(socket, SO_TYPE);
+  const auto protocol = get_option<int>(socket, SO_PROTOCOL);
+  const auto listening = get_option<int>(socket, SO_ACCEPTCONN);
+  const auto cookie = get_option<std::uint64_t>(socket, SO_COOKIE);
+  const auto netns_cookie = get_option<std::uint64_t>(socket, SO_NETNS_COOKIE);
   if (!type || !protocol || !listening || !cookie || !netns_cookie)
     return failure(ESOCKTNOSUPPORT, "only TCP, UDP, UDP-Lite and DCCP sockets can own a claim: pass one of those");
 
@@ -47,15 +47,9 @@ Expected<SocketFacts> read_facts(int socket, int sockets_map) {
                        .type = *type,
                        .protocol = *protocol,
                        .listening = *listening != 0,
-                       .v6only = true,
                        .cookie = *cookie,
                        .netns_cookie = *netns_cookie,
                        .record = std::nullopt};
-  if (*domain == AF_INET6) {
-    const auto v6only = get_option<int>(socket, IPPROTO_IPV6, IPV6_V6ONLY);
-    if (!v6only) return std::unexpected(v6only.error());
-    facts.v6only = *v6only != 0;
-  }
   mstack_socket record;
   if (::bpf_map_lookup_elem(sockets_map, &socket, &record) == 0)
     facts.record = record;

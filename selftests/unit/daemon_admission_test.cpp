@@ -42,7 +42,6 @@ SocketFacts bound(const mstack_tuple& to, int domain = AF_INET) {
                                                 : SOCK_DGRAM,
           .protocol = to.protocol,
           .listening = false,
-          .v6only = domain == AF_INET,
           .cookie = owner,
           .netns_cookie = here,
           .record = record};
@@ -88,13 +87,13 @@ TEST(FirstLook, AdmitsWhatIsBoundHere) {
 
 TEST(FirstLook, ADualStackWildcardIsTwoClaims) {
   auto facts = bound(tuple("::", 53), AF_INET6);
-  facts.v6only = false;
+  facts.record->v6only = false;
   const auto looked = first_look(facts, here, none_local);
   ASSERT_TRUE(looked);
   ASSERT_EQ(looked->count, 2u);
   EXPECT_TRUE(is_same(looked->tuple[0], tuple("::")));
   EXPECT_TRUE(is_same(looked->tuple[1], tuple("0.0.0.0")));
-  facts.v6only = true;
+  facts.record->v6only = true;
   EXPECT_EQ(first_look(facts, here, none_local)->count, 1u);
 }
 
@@ -262,10 +261,10 @@ TEST(LookAround, AWildcardIsSharedWithAnyAddress) {
   EXPECT_EQ(around(any4, {holder(tuple("0.0.0.0")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
   EXPECT_EQ(around(any4, {holder(tuple("0.0.0.0")), holder(tuple("2001:db8::1"), 5)}), 0);
   auto dual = bound(tuple("::"), AF_INET6);
-  dual.v6only = false;
+  dual.record->v6only = false;
   EXPECT_EQ(around(dual, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), EADDRINUSE);
   auto six = bound(tuple("::"), AF_INET6);
-  six.v6only = true;
+  six.record->v6only = true;
   EXPECT_EQ(around(six, {holder(tuple("::")), holder(tuple("192.0.2.7"), 5)}), 0);
 }
 
