@@ -176,34 +176,35 @@ static __always_inline enum mstack_verdict as_verdict(__u32 returned)
 	return returned < MSTACK_VERDICT_COUNT ? returned : MSTACK_TX_DROP_FRAGMENT;
 }
 
-/* Of a first fragment that did not leave after all: nor do the later ones. */
-static __always_inline int forget_fragment(void *ctx, void *data, const void *end, __u32 ifindex, __u32 how)
+/*
+ * Of a first fragment that did not leave after all: nor do the later ones. Nothing was wrong with it, so its header is
+ * where it must be.
+ */
+static __always_inline int forget_fragment(struct packet *packet, void *data, const void *end, __u32 ifindex)
 {
 	struct mstack_host_end *from = bpf_map_lookup_elem(&host_ends, &ifindex);
 	struct datagram_place *place;
-	struct fragment fragment;
-	struct packet packet;
+	struct fragment fragment = {};
 
-	if (!from || parse(&packet, ctx, data, end, how) != FRAGMENT)
+	if (!from || !packet)
 		return 0;
-	without_ports(&packet);
-	read_fragment(&packet, &fragment, ctx, data, end, how);
+	packet->network_offset = sizeof(struct ethhdr);
+	packet->transport_offset = is_ipv6(packet) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	read_fragment_fields(packet, &fragment, data, end);
 	place = place_of_sent(&fragment.key, from->vport);
 	if (place && fragment.kind == FIRST_FRAGMENT)
 		forget_datagram(place, &fragment);
 	return 0;
 }
 
-__noinline int forget_sent_fragment(struct xdp_md *ctx)
+__noinline int forget_sent_fragment(struct xdp_md *ctx, struct packet *packet)
 {
-	return forget_fragment(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->ingress_ifindex,
-			       PARSE_TRANSMITTED);
+	return forget_fragment(packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ctx->ingress_ifindex);
 }
 
-__noinline int forget_slow_fragment(struct __sk_buff *skb)
+__noinline int forget_slow_fragment(struct __sk_buff *skb, struct packet *packet)
 {
-	return forget_fragment(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->ifindex,
-			       PARSE_TRANSMITTED | PARSE_IN_TC);
+	return forget_fragment(packet, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->ifindex);
 }
 
 /* Left to vport_tx_slow, addressed so that the kernel takes it in. It counts what becomes of the packet. */
@@ -325,14 +326,14 @@ int vport_tx(struct xdp_md *ctx)
 		verdict = MSTACK_TX_DROP_DESTINATION;
 	if (verdict != MSTACK_TX_SENT) {
 		if (parsed == FRAGMENT)
-			forget_sent_fragment(ctx);
+			forget_sent_fragment(ctx, &packet);
 		return drop_tuple(from, &packet.source, verdict);
 	}
 	if (parsed == PARSED_ICMP && !may_send_icmp(from->slot))
 		return drop(from->slot, MSTACK_TX_DROP_ICMP_RATE);
 	action = send(ctx, data, &packet, from, flow);
 	if (parsed == FRAGMENT && action == XDP_DROP)
-		forget_sent_fragment(ctx);
+		forget_sent_fragment(ctx, &packet);
 	return action;
 }
 
@@ -426,7 +427,7 @@ int vport_tx_slow(struct __sk_buff *skb)
 	verdict = check_source(from, &packet.source);
 	action = verdict == MSTACK_TX_SENT ? send_slow(skb, &packet, from) : slow_drop(from->slot, verdict);
 	if (parsed == FRAGMENT && action == TC_ACT_SHOT)
-		forget_slow_fragment(skb);
+		forget_slow_fragment(skb, &packet);
 	return action;
 }
 

@@ -299,14 +299,14 @@ static __always_inline bool recall_datagram(struct datagram_place *place, struct
 }
 
 /* Of the socket under whose claim, the vport's, a packet with this local tuple goes. 0: there is none any more. */
-static __always_inline __u64 cookie_of(const struct mstack_tuple *local, __u32 vport)
+static __noinline __u64 cookie_of(const struct mstack_tuple *local, __u32 vport)
 {
-	struct mstack_claim *claim = active_claim(local);
-	struct mstack_tuple wildcard = *local;
+	struct mstack_tuple key = *local;
+	struct mstack_claim *claim = active_claim(&key);
 
 	if (!claim) {
-		make_wildcard(&wildcard);
-		claim = active_claim(&wildcard);
+		make_wildcard(&key);
+		claim = active_claim(&key);
 	}
 	return claim && claim->vport == vport ? claim->cookie : 0;
 }

@@ -82,25 +82,29 @@ static __always_inline struct mstack_claim *active_claim(const struct mstack_tup
 	return claim && claim->state == MSTACK_CLAIM_ACTIVE ? claim : NULL;
 }
 
-/* In the kernel's own order: the exact address, then the wildcard of its family. */
+/*
+ * In the kernel's own order: the exact address, then the wildcard of its family. The key is a copy, since before 6.2
+ * what a function was given by a pointer cannot be one.
+ */
 static __always_inline union owner look_up_owner(const struct mstack_tuple *tuple)
 {
-	struct mstack_claim *claim = active_claim(tuple);
-	struct mstack_tuple wildcard = *tuple;
+	struct mstack_tuple key = *tuple;
+	struct mstack_claim *claim = active_claim(&key);
 	union owner owner = {};
 
 	if (claim && !is_wildcard(tuple)) /* 0.0.0.0 and :: find the wildcard's own key */
 		owner.flags = OWNER_EXACT;
 	if (!claim) {
-		make_wildcard(&wildcard);
-		claim = active_claim(&wildcard);
+		make_wildcard(&key);
+		claim = active_claim(&key);
 	}
 	if (!claim)
 		return (union owner){};
 	owner.vport = claim->vport;
 	owner.slot = claim->slot;
 	owner.queues = claim->queues;
-	if (is_local(tuple->addr))
+	key = *tuple;
+	if (is_local(key.addr))
 		owner.flags |= OWNER_LOCAL;
 	return owner;
 }

@@ -28,9 +28,16 @@ std::string libbpf_log;
 
 int keep_log(enum libbpf_print_level level, const char* format, va_list arguments) {
   if (level == LIBBPF_DEBUG) return 0;
-  char line[4096];
-  const int length = vsnprintf(line, sizeof line, format, arguments);
-  libbpf_log += line;
+  va_list again;
+  va_copy(again, arguments);
+  const int length = vsnprintf(nullptr, 0, format, arguments);
+  std::string line(static_cast<std::size_t>(std::max(length, 0)) + 1, '\0');
+  vsnprintf(line.data(), line.size(), format, again);
+  va_end(again);
+  line.pop_back();
+  // Of a log the end says what was wrong.
+  constexpr std::size_t enough = 12'000;
+  libbpf_log += line.size() > enough ? line.substr(0, 200) + "...\n" + line.substr(line.size() - enough) : line;
   return length;
 }
 
