@@ -160,16 +160,21 @@ std::optional<std::string> Trial::run_again(const std::vector<Step>& steps) {
   return std::nullopt;
 }
 
+std::size_t Trial::remembered() const {
+  std::size_t count = memory_.received.size();
+  for (const auto& [vport, datagrams] : memory_.sent) count += datagrams.size();
+  return count;
+}
+
 void Trial::world_has_changed() {
   queue_of_flow_.clear();
   constexpr std::size_t many = 50'000;
-  std::size_t remembered = memory_.received.size();
-  for (const auto& [vport, datagrams] : memory_.sent) remembered += datagrams.size();
-  if (remembered > many) forget();
+  if (remembered() > many) forget();
 }
 
 void Trial::forget() {
   queue_of_flow_.clear();
+  if (remembered() == 0) return;
   memory_.received.clear();
   memory_.sent.clear();
   world_.forget_datagrams();
@@ -187,7 +192,7 @@ bool Trial::shrink_frame(std::vector<Step>& steps, std::size_t which) {
     return different;
   };
   for (std::size_t chunk = 1024; chunk != 0; chunk /= 2) {
-    for (std::size_t at = steps[which].frame.size(); at > 0;) {
+    for (std::size_t at = steps[which].frame.size(); at > 0 && Clock::now() < enough_;) {
       at = at > chunk ? at - chunk : 0;
       model::Bytes frame = steps[which].frame;
       const auto first = frame.begin() + static_cast<std::ptrdiff_t>(std::min(at, frame.size()));
@@ -202,6 +207,7 @@ bool Trial::shrink_frame(std::vector<Step>& steps, std::size_t which) {
 }
 
 std::vector<Step> Trial::minimise(std::vector<Step> steps) {
+  enough_ = Clock::now() + std::chrono::seconds(60);
   if (!run_again(steps)) return steps;  // it takes what was before, too
   for (std::size_t i = steps.size(); i-- > 0;) {
     std::vector<Step> fewer = steps;

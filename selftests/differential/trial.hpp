@@ -2,6 +2,7 @@
 // Frames through a program and through the model: do the two read them alike?
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -61,7 +62,10 @@ class Trial {
   void settle_doubt(const Step& step, model::Decision& expected, const Outcome& outcome);
   void forget();
   std::string compare(const Step& step, const model::Decision& expected, const Outcome& outcome);
+  std::size_t remembered() const;
   bool shrink_frame(std::vector<Step>& steps, std::size_t which);
+
+  using Clock = std::chrono::steady_clock;
 
   World& world_;
   model::Memory memory_;
@@ -70,6 +74,7 @@ class Trial {
   Seen seen_;
   std::uint64_t frames_ = 0;
   std::uint64_t lost_ = 0;
+  Clock::time_point enough_;  // of minimising
 };
 
 std::string hex(const model::Bytes& bytes);
