@@ -186,10 +186,20 @@ TEST_P(Icmp, ARouterTellsTheStackAloneThatItsPacketsAreTooBig) {
   const auto route = [&] { return World::in(world().host(), "ip route get " + far().address); };
   EXPECT_EQ(route().find("mtu"), std::string::npos) << route();
   // The kernel has to find out by itself, and does.
-  const std::vector<std::string> ping{"ping", "-n", "-c", "2", "-W", "5", "-M", "do", "-s", "1400", far().address};
-  const Completed pinged = run(ping, {.who = {.netns = &world().host()}});
-  EXPECT_NE(pinged.exit.code, 0);
-  EXPECT_NE(route().find("mtu " + std::to_string(mtu)), std::string::npos) << route() << pinged.out << pinged.err;
+  const Fd socket = bound_as(bob, IPPROTO_UDP, {family().host, 7001});
+  const int level = ipv6() ? IPPROTO_IPV6 : IPPROTO_IP, discover = IP_PMTUDISC_DO;
+  static_assert(IP_PMTUDISC_DO == IPV6_PMTUDISC_DO);
+  check(::setsockopt(socket.get(), level, ipv6() ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &discover, sizeof(discover)),
+        "MTU_DISCOVER");
+  const SocketAddress address{far()};
+  check(::connect(socket.get(), address.get(), address.size), "connect");
+  check(::send(socket.get(), std::string(1400, 'x').data(), 1400, 0), "send");
+  pollfd entry{.fd = socket.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&entry, 1, 5000), 1);
+  char byte;
+  EXPECT_EQ(::recv(socket.get(), &byte, 1, 0), -1);
+  EXPECT_EQ(errno, EMSGSIZE);
+  EXPECT_NE(route().find("mtu " + std::to_string(mtu)), std::string::npos) << route();
 }
 
 TEST_P(Icmp, AStackTellsThePeersKernelThatAPortIsUnreachable) {
