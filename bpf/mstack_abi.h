@@ -110,11 +110,13 @@ struct mstack_uplink {
 #define MSTACK_NO_IFINDEX 0x80000000
 
 enum mstack_uplink_flags {
-	MSTACK_UPLINK_NATIVE = 1 << 0, /* XDP in the driver; otherwise generic */
-	MSTACK_UPLINK_XMIT = 1 << 1,   /* takes redirected XDP frames, so it is in `uplinks`; otherwise TC sends */
-	MSTACK_UPLINK_STAYS = 1 << 2,  /* attached by `mstack attach` or kept: stays when mstackd ends */
-	MSTACK_UPLINK_DOWN = 1 << 3,   /* set down, or without a carrier */
-	MSTACK_UPLINK_GONE = 1 << 4,   /* attached again when an interface of the name `asked` is there */
+	MSTACK_UPLINK_NATIVE = 1 << 0,	/* XDP in the driver; otherwise generic */
+	MSTACK_UPLINK_XMIT = 1 << 1,	/* takes redirected XDP frames, so it is in `uplinks`; otherwise TC sends */
+	MSTACK_UPLINK_STAYS = 1 << 2,	/* attached by `mstack attach` or kept: stays when mstackd ends */
+	MSTACK_UPLINK_DOWN = 1 << 3,	/* set down, or without a carrier */
+	MSTACK_UPLINK_GONE = 1 << 4,	/* attached again when an interface of the name `asked` is there */
+	MSTACK_UPLINK_CHAIN = 1 << 5,	/* is to be in a chain of XDP programs */
+	MSTACK_UPLINK_CHAINED = 1 << 6, /* is in one */
 };
 
 /* meta: one element, written by mstackd at its start */

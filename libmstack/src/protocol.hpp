@@ -16,7 +16,7 @@
 
 namespace mstack::protocol {
 
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 inline constexpr std::size_t max_descriptors = 250;  // of one message; the kernel's own limit is SCM_MAX_FD, 253
 inline constexpr std::size_t max_text = 192;
 inline constexpr std::uint32_t max_queues = MSTACK_MAX_QUEUES;
@@ -84,8 +84,11 @@ struct Uplink {
   Header header;
   std::array<char, MSTACK_IFNAMSIZ> name;  // ends in a NUL
   XdpMode mode;
-  std::uint32_t zero;
+  std::uint32_t flags;  // attach_chained, or 0
 };
+
+// Next to other XDP programs, by libxdp's dispatcher.
+inline constexpr std::uint32_t attach_chained = 1;
 
 // error is 0 or an errno; text says what was refused, why, and what to do, and ends in a NUL.
 struct Reply {

@@ -33,6 +33,7 @@ void add_arguments(CLI::App& command, const Verb& verb, Options& options) {
   if (verb.takes != Takes::interface && verb.takes != Takes::interface_and_mode) return;
   command.add_option("IF", options.interface, "The name of a network interface")->required();
   if (verb.takes != Takes::interface_and_mode) return;
+  command.add_flag("--chain", options.chain, "Next to other XDP programs, by libxdp's dispatcher [where one is there]");
   command
       .add_option_function<std::string>(
           "--xdp-mode", [&options](const std::string& mode) { options.mode = mode_of(mode); },

@@ -20,6 +20,7 @@ struct Options {
   bool json = false;
   std::string interface;                                  // of attach and detach
   protocol::XdpMode mode = protocol::XdpMode::automatic;  // of attach
+  bool chain = false;                                     // of attach
   std::optional<std::uint32_t> vport;                     // of stats
   std::vector<std::string> interfaces;                    // of doctor
   std::string cgroup;                                     // of doctor; empty for the whole hierarchy

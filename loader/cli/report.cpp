@@ -22,6 +22,9 @@ std::string text_of(const char (&array)[size]) {
 const char* mode_of(const mstack_uplink& uplink) {
   return uplink.flags & MSTACK_UPLINK_NATIVE ? "native" : "generic";
 }
+const char* in_chain(const mstack_uplink& uplink) {
+  return uplink.flags & MSTACK_UPLINK_CHAINED ? ", chained" : "";
+}
 const char* path_of(const mstack_uplink& uplink) {
   return uplink.flags & MSTACK_UPLINK_XMIT ? "xdp" : "tc";
 }
@@ -35,7 +38,8 @@ const char* mode_of(const mstack_vport& vport) {
 
 std::string summary_of(const mstack_uplink& uplink) {
   if (uplink.flags & MSTACK_UPLINK_GONE) return "gone";
-  return fmt::format("{}{}{}", mode_of(uplink), uplink.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC",
+  return fmt::format("{}{}{}{}", mode_of(uplink), in_chain(uplink),
+                     uplink.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC",
                      uplink.flags & MSTACK_UPLINK_DOWN ? ", down" : "");
 }
 
@@ -46,6 +50,7 @@ Json uplinks_json(const std::vector<UplinkEntry>& uplinks) {
     list.push_back({{"ifindex", gone ? Json() : Json(ifindex)},
                     {"name", text_of(info.name)},
                     {"mode", gone ? Json() : Json(mode_of(info))},
+                    {"chained", gone ? Json() : Json((info.flags & MSTACK_UPLINK_CHAINED) != 0)},
                     {"sends_by", gone ? Json() : Json(path_of(info))},
                     {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0},
                     {"state", state_of(info)}});
@@ -138,7 +143,8 @@ std::string UplinksReport::text() const {
     if (info.flags & MSTACK_UPLINK_GONE)
       table.add({text_of(info.name), "-", state_of(info), "-", "-", end});
     else
-      table.add({text_of(info.name), std::to_string(ifindex), state_of(info), mode_of(info),
+      table.add({text_of(info.name), std::to_string(ifindex), state_of(info),
+                 std::string(mode_of(info)) + in_chain(info),
                  info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end});
   }
   return table.text();

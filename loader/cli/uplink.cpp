@@ -18,6 +18,7 @@ Expected<Output> ask(const Options& options, protocol::Type type, const char* do
   protocol::Uplink request = {};
   request.header.type = type;
   request.mode = options.mode;
+  request.flags = options.chain ? protocol::attach_chained : 0;
   if (options.interface.empty() || options.interface.size() >= request.name.size())
     return failure(ENODEV, fmt::format("there is no interface \"{}\": a name has 1 to {} characters; `ip link` lists "
                                        "those there are",

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "daemon/chain.hpp"
 #include "daemon/log.hpp"
 #include "daemon/takeover_plan.hpp"
 
@@ -14,9 +15,9 @@ namespace {
 using protocol::XdpMode;
 
 std::unexpected<Error> busy(const net::Link& device) {
-  return failure(EBUSY, device.name +
-                            " has an XDP program that is not MultiStack's: " + describe_program(device.xdp_program) +
-                            "; remove that first (ip link set " + device.name + " xdp off), or use another interface");
+  return failure(EBUSY, device.name + " has an XDP program that is not MultiStack's: " +
+                            describe_program(device.xdp_program) + "; remove that first (ip link set " + device.name +
+                            " xdp off), load it by libxdp for both to be chained, or use another interface");
 }
 
 bool is_target(const LinkTarget& target, const net::Link& device) {
@@ -25,41 +26,73 @@ bool is_target(const LinkTarget& target, const net::Link& device) {
 
 }  // namespace
 
+Attachment::~Attachment() {
+  if (chained_) chain::leave(*datapath_, ifindex_);
+}
+
+void Attachment::leave() {
+  chained_ = false;
+  pin_.leave();
+}
+
+Expected<Attachment> Attachment::attach_as(const Datapath& datapath, const net::Link& device, bool native,
+                                           bool chained) {
+  if (chained) {
+    if (auto joined = chain::join(datapath, device, native); !joined) return std::unexpected(joined.error());
+    return Attachment(datapath, device.ifindex, native, std::nullopt);
+  }
+  const auto link = create_link(datapath.programs().uplink_rx, static_cast<int>(device.ifindex), BPF_XDP,
+                                native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+  if (!link) return failure(link.error().code, error_text(link.error().code));
+  auto pin = LinkPin::create(link->get(), datapath.pins().link(uplink_link_name(device.ifindex)));
+  if (!pin) return std::unexpected(pin.error());
+  return Attachment(datapath, device.ifindex, native, std::move(*pin));
+}
+
 Expected<Attachment> Attachment::attach(const Datapath& datapath, net::Links& links, const net::Link& device,
-                                        XdpMode mode) {
-  if (device.xdp_program != 0) return busy(device);
+                                        XdpMode mode, bool chained) {
+  const bool chain_is_there = chain::is_on(device);
+  if (device.xdp_program != 0 && !chain_is_there) return busy(device);
+  chained = chained || chain_is_there;
   struct Attempt {
     XdpMode mode;
-    std::uint32_t flags;
     const char* name;
   };
-  constexpr Attempt attempts[] = {{XdpMode::native, XDP_FLAGS_DRV_MODE, "native"},
-                                  {XdpMode::generic, XDP_FLAGS_SKB_MODE, "generic"}};
+  constexpr Attempt attempts[] = {{XdpMode::native, "native"}, {XdpMode::generic, "generic"}};
   std::string refusals;
   int code = 0;
   for (const Attempt& attempt : attempts) {
+    const bool native = attempt.mode == XdpMode::native;
     if (mode != XdpMode::automatic && mode != attempt.mode) continue;
-    const auto link =
-        create_link(datapath.programs().uplink_rx, static_cast<int>(device.ifindex), BPF_XDP, attempt.flags);
-    if (link) {
+    // All members of a chain are in one mode.
+    if (chain_is_there && mode == XdpMode::automatic && native != (device.xdp == net::XdpAttached::native)) continue;
+    auto attachment = attach_as(datapath, device, native, chained);
+    if (attachment) {
       if (!refusals.empty()) log::info("{} has no native XDP ({})", device.name, refusals);
-      std::string path = datapath.pins().link(uplink_link_name(device.ifindex));
-      auto pin = LinkPin::create(link->get(), path);
-      if (!pin) return std::unexpected(pin.error());
-      return Attachment(std::move(*pin), std::move(path), attempt.mode == XdpMode::native);
+      return attachment;
     }
-    code = link.error().code;
+    code = attachment.error().code;
     // Somebody else was faster.
-    if (const auto now = links.find(device.ifindex); now && now->xdp_program != 0) return busy(*now);
-    refusals += (refusals.empty() ? "" : "; ") + std::string(attempt.name) + ": " + error_text(code);
+    if (const auto now = links.find(device.ifindex); now && now->xdp_program != device.xdp_program) return busy(*now);
+    refusals += (refusals.empty() ? "" : "; ") + std::string(attempt.name) + ": " + attachment.error().what;
+    if (chained && code == EBUSY) break;  // whatever the mode
   }
   const char* hint = mode == XdpMode::native ? ": try --xdp-mode generic" : "";
   return failure(code, "cannot attach to " + device.name + " (" + refusals + ")" + hint);
 }
 
 Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapath, std::uint32_t ifindex,
-                                                          const net::Link* device) {
-  std::string path = datapath.pins().link(uplink_link_name(ifindex));
+                                                          const net::Link* device, bool chained) {
+  if (chained) {
+    if (device) {
+      const auto taken = chain::take_over(datapath, *device);
+      if (!taken) return std::unexpected(taken.error());
+      if (*taken) return Attachment(datapath, ifindex, device->xdp == net::XdpAttached::native, std::nullopt);
+    }
+    chain::leave(datapath, ifindex);
+    return std::nullopt;
+  }
+  const std::string path = datapath.pins().link(uplink_link_name(ifindex));
   auto link = open_link(path);
   if (!link) return std::unexpected(link.error());
   if (!*link) return std::nullopt;
@@ -71,11 +104,12 @@ Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapa
   }
   if (auto updated = update_link((*link)->get(), datapath.programs().uplink_rx); !updated)
     return failure(updated.error().code, device->name + ": " + updated.error().what);
-  return Attachment(LinkPin::adopt(path), path, device->xdp == net::XdpAttached::native);
+  return Attachment(datapath, ifindex, device->xdp == net::XdpAttached::native, LinkPin::adopt(path));
 }
 
 bool Attachment::is_on(const net::Link& device) const {
-  const auto link = open_link(path_);
+  if (chained_) return chain::is_member(*datapath_, device);
+  const auto link = open_link(datapath_->pins().link(uplink_link_name(ifindex_)));
   if (!link || !*link) return false;
   const auto target = link_target((*link)->get());
   return target && is_target(*target, device);

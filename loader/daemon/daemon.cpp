@@ -86,7 +86,7 @@ Expected<void> Daemon::start() {
   if (auto done = open_kernel(); !done) return done;
   if (auto done = take_over(); !done) return done;
   for (const std::string& name : options_.uplinks)
-    if (auto done = uplinks_->attach_temporarily(name, options_.xdp_mode); !done) return done;
+    if (auto done = uplinks_->attach_temporarily(name, options_.xdp_mode, options_.chain); !done) return done;
   return start_serving();
 }
 

@@ -60,7 +60,7 @@ Expected<Datapath> Datapath::open(const PinDir& pins, const Config& config) {
   const rlimit unlimited = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
   (void)::setrlimit(RLIMIT_MEMLOCK, &unlimited);
 
-  std::unique_ptr<mstack_bpf, Destroy> skeleton(mstack_bpf::open());
+  Skeleton skeleton(mstack_bpf::open());
   if (!skeleton) return system_failure(errno, "cannot open the BPF programs");
   Datapath datapath(pins, std::move(skeleton));
 
@@ -157,6 +157,20 @@ Expected<void> Datapath::load(const Config& config) {
                .sock_connect6 = fd(skeleton_->progs.sock_connect6),
                .sock_option = fd(skeleton_->progs.sock_option)};
   return {};
+}
+
+Expected<Datapath::Skeleton> Datapath::open_uplink_rx() const {
+  Skeleton copy(mstack_bpf::open());
+  if (!copy) return system_failure(errno, "cannot open the BPF programs");
+  bpf_program* program;
+  bpf_object__for_each_program(program, copy->obj) bpf_program__set_autoload(program, program == copy->progs.uplink_rx);
+  bpf_map* map;
+  bpf_object__for_each_map(map, copy->obj) {
+    const bpf_map* loaded = bpf_object__find_map_by_name(skeleton_->obj, bpf_map__name(map));
+    if (const int error = bpf_map__reuse_fd(map, bpf_map__fd(loaded)); error < 0)
+      return system_failure(-error, std::string("cannot use the map ") + bpf_map__name(map));
+  }
+  return copy;
 }
 
 Expected<void> Datapath::pin_maps() const {

@@ -44,6 +44,13 @@ class Datapath {
   // Whether a socket is in the slot: it leaves the map by itself when its last holder closes it.
   [[nodiscard]] Expected<bool> is_alive(std::uint32_t slot) const;
 
+  struct Destroy {
+    void operator()(mstack_bpf* skeleton) const;
+  };
+  using Skeleton = std::unique_ptr<mstack_bpf, Destroy>;
+  // uplink_rx once more, with the same maps, not loaded yet: in a chain it is a program of another type.
+  [[nodiscard]] Expected<Skeleton> open_uplink_rx() const;
+
   [[nodiscard]] int map(std::string_view name) const;
   using Claims = maps::HashOfEpochs<mstack_tuple, mstack_claim>;
   using LocalAddrs = maps::HashOfEpochs<mstack_address, std::uint32_t>;
@@ -56,17 +63,13 @@ class Datapath {
   [[nodiscard]] const maps::Gauges& slot_claims() const { return *slot_claims_; }
 
  private:
-  struct Destroy {
-    void operator()(mstack_bpf* skeleton) const;
-  };
-  Datapath(const PinDir& pins, std::unique_ptr<mstack_bpf, Destroy> skeleton)
-      : pins_(&pins), skeleton_(std::move(skeleton)) {}
+  Datapath(const PinDir& pins, Skeleton skeleton) : pins_(&pins), skeleton_(std::move(skeleton)) {}
   Expected<std::optional<mstack_meta>> reuse_maps(const Config& config);
   Expected<void> load(const Config& config);
   Expected<void> pin_maps() const;
 
   const PinDir* pins_;
-  std::unique_ptr<mstack_bpf, Destroy> skeleton_;
+  Skeleton skeleton_;
   Programs programs_;
   mstack_meta meta_ = {};
   bool taken_over_ = false;

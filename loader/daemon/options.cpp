@@ -35,6 +35,7 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   app.add_option("--xdp-mode", options.xdp_mode, "XDP in the driver, or above it [auto: native if it can]")
       ->transform(CLI::CheckedTransformer(modes))
       ->type_name("auto|native|generic");
+  app.add_flag("--chain", options.chain, "Next to other XDP programs, by libxdp's dispatcher [where one is there]");
   const std::map<std::string, log::Level> levels = {{"error", log::Level::error},
                                                     {"warn", log::Level::warn},
                                                     {"info", log::Level::info},

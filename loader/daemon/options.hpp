@@ -18,6 +18,7 @@ struct Options {
   std::string run_dir, pin_dir, cgroup;  // cgroup: empty for the whole hierarchy
   protocol::XdpMode xdp_mode = protocol::XdpMode::automatic;
   log::Level log_level = log::Level::info;
+  bool chain = false;
   bool keep = false;
   std::string group;  // empty: every user may connect
   std::uint32_t claims = MSTACK_DEFAULT_CLAIMS;

@@ -191,8 +191,10 @@ Service::Answer ClientService::change_uplink(const Peer& peer, const protocol::U
   const std::size_t size = ::strnlen(request.name.data(), request.name.size());
   if (size == 0 || size == request.name.size()) return refuse(request.header, EINVAL, "that is no interface's name");
   if (request.mode > protocol::XdpMode::generic) return refuse(request.header, EINVAL, "that is no mode of XDP");
+  if (request.flags & ~protocol::attach_chained) return refuse(request.header, EINVAL, "that is no flag of attach");
   const std::string name(request.name.data(), size);
-  const auto done = attach ? uplinks_->attach(name, request.mode) : uplinks_->detach(name);
+  const auto done =
+      attach ? uplinks_->attach(name, request.mode, request.flags & protocol::attach_chained) : uplinks_->detach(name);
   return done ? answer(reply_to(request.header)) : refuse(request.header, done.error());
 }
 

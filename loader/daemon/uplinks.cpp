@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/chain.hpp"
 #include "daemon/log.hpp"
 #include "net/xdp_features.hpp"
 
@@ -38,6 +39,9 @@ bool takes_frames(std::uint32_t ifindex, std::uint32_t flags) {
   if (!features || !*features) return true;
   return (**features & net::xdp_ndo_xmit) != 0;
 }
+
+// What was asked for, and holds for its next attachment too.
+constexpr std::uint32_t wishes = MSTACK_UPLINK_STAYS | MSTACK_UPLINK_CHAIN;
 
 // A VRF has ports and routes of its own: a claim says nothing about them.
 bool is_in_vrf(const net::Link& device) {
@@ -84,9 +88,30 @@ Expected<void> Uplinks::take_over() {
     if (!taken) return std::unexpected(taken.error());
     if (*taken) recorded.erase(info);
   }
+  for (auto info = recorded.begin(); info != recorded.end();) {
+    if (!(info->second.flags & MSTACK_UPLINK_CHAINED)) {
+      ++info;
+      continue;
+    }
+    const auto taken = take_over_one(info->first, &info->second);
+    if (!taken) return std::unexpected(taken.error());
+    info = *taken ? recorded.erase(info) : std::next(info);
+  }
+  if (auto left = leave_unrecorded_chains(); !left) return left;
   for (const auto& [ifindex, info] : recorded) forget(ifindex);
   for (const auto& [ifindex, info] : recorded) wait_for(info);
   resync();
+  return {};
+}
+
+// Those that an mstackd had joined a moment before its end, and did not come to write down.
+Expected<void> Uplinks::leave_unrecorded_chains() {
+  const auto devices = links_->all();
+  if (!devices) return std::unexpected(devices.error());
+  for (const net::Link& device : *devices) {
+    if (!uplinks_.contains(device.ifindex) && chain::is_member(*datapath_, device))
+      chain::leave(*datapath_, device.ifindex);
+  }
   return {};
 }
 
@@ -94,7 +119,8 @@ Expected<void> Uplinks::take_over() {
 Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink* info) {
   const auto device = links_->find(ifindex);
   if (!device && device.error().code != ENODEV) return std::unexpected(device.error());
-  auto attachment = Attachment::take_over(*datapath_, ifindex, device && info ? &*device : nullptr);
+  auto attachment = Attachment::take_over(*datapath_, ifindex, device && info ? &*device : nullptr,
+                                          info && info->flags & MSTACK_UPLINK_CHAINED);
   if (!attachment) return std::unexpected(attachment.error());
   if (!*attachment) return false;
   if (is_in_vrf(*device)) return false;  // and goes with its attachment
@@ -112,10 +138,11 @@ Expected<net::Link> Uplinks::find_interface(const std::string& name) {
   return link;
 }
 
-Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode) {
+Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode, bool chained) {
   const auto device = find_interface(name);
-  if (device && uplinks_.contains(device->ifindex)) return keep(*device, mode);
-  const auto attached = device ? attach_new(*device, mode, 0) : std::unexpected(device.error());
+  if (device && uplinks_.contains(device->ifindex)) return keep(*device, mode, chained);
+  const auto attached =
+      device ? attach_new(*device, mode, chained ? MSTACK_UPLINK_CHAIN : 0) : std::unexpected(device.error());
   if (attached || (!device && device.error().code != ENODEV)) return attached;
   // One that an earlier mstackd had: it may be called otherwise by now, be gone for a while, or be in a VRF. That is no
   // reason not to serve the others.
@@ -123,38 +150,42 @@ Expected<void> Uplinks::attach_temporarily(const std::string& name, XdpMode mode
       std::ranges::find_if(uplinks_, [&](const auto& entry) { return name == entry.second.info.asked; });
   if (!device && renamed != uplinks_.end()) {
     const auto now = links_->find(renamed->first);
-    return now ? keep(*now, mode) : std::unexpected(now.error());
+    return now ? keep(*now, mode, chained) : std::unexpected(now.error());
   }
   const auto awaited = awaited_.find(name);
   if (awaited == awaited_.end()) return attached;
   set_flag(awaited->second.info, MSTACK_UPLINK_STAYS, false);
+  set_flag(awaited->second.info, MSTACK_UPLINK_CHAIN, chained);
   awaited->second.info.mode = static_cast<std::uint32_t>(mode);
   awaited->second.refusal = attached.error().what;
   log::warn("{} is attached when it can be again: {}", name, attached.error().what);
   return datapath_->uplink_info().set(awaited->second.key, awaited->second.info);
 }
 
-Expected<void> Uplinks::attach(const std::string& name, XdpMode mode) {
+Expected<void> Uplinks::attach(const std::string& name, XdpMode mode, bool chained) {
   const auto device = find_interface(name);
   if (!device) return std::unexpected(device.error());
   if (uplinks_.contains(device->ifindex))
     return failure(EEXIST,
                    "MultiStack is attached to " + name + " already: detach it first, to attach it in another way");
-  return attach_new(*device, mode, MSTACK_UPLINK_STAYS);
+  return attach_new(*device, mode, MSTACK_UPLINK_STAYS | (chained ? MSTACK_UPLINK_CHAIN : 0));
 }
 
-Expected<void> Uplinks::keep(const net::Link& device, XdpMode mode) {
+Expected<void> Uplinks::keep(const net::Link& device, XdpMode mode, bool chained) {
   Uplink& uplink = uplinks_.at(device.ifindex);
   const bool native = uplink.info.flags & MSTACK_UPLINK_NATIVE;
-  if ((mode == XdpMode::native && !native) || (mode == XdpMode::generic && native)) {
-    // The kernel has no way from one mode to the other but through none.
+  const bool joins = chained && !uplink.attachment.is_chained();
+  if ((mode == XdpMode::native && !native) || (mode == XdpMode::generic && native) || joins) {
+    // The kernel has no way from one mode to the other, or from a link to a chain, but through none.
     log::info("{} leaves {} XDP", device.name, mode_name(uplink.info.flags));
     forget(device.ifindex);
     const auto now = links_->find(device.ifindex);
     if (!now) return std::unexpected(now.error());
-    return attach_new(*now, mode, 0);
+    return attach_new(*now, mode, chained ? MSTACK_UPLINK_CHAIN : 0);
   }
+  // One that is in a chain stays in it: others' programs may be there.
   set_flag(uplink.info, MSTACK_UPLINK_STAYS, false);
+  set_flag(uplink.info, MSTACK_UPLINK_CHAIN, chained);
   uplink.info.mode = static_cast<std::uint32_t>(mode);
   return publish(device.ifindex, uplink);
 }
@@ -171,7 +202,7 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
   if (uplinks_.size() + awaited_.size() - awaited_.count(device.name) >= MSTACK_MAX_UPLINKS)
     return failure(ENOSPC,
                    "there are " + std::to_string(MSTACK_MAX_UPLINKS) + " uplinks, which is the limit: detach one");
-  auto attachment = Attachment::attach(*datapath_, *links_, device, mode);
+  auto attachment = Attachment::attach(*datapath_, *links_, device, mode, flags & MSTACK_UPLINK_CHAIN);
   if (!attachment) return std::unexpected(attachment.error());
 
   Uplink uplink = {.info = {.name = {}, .asked = {}, .flags = flags, .mode = static_cast<std::uint32_t>(mode)},
@@ -180,12 +211,14 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
   set_name(uplink.info.name, device.name);
   set_name(uplink.info.asked, device.name);
   set_flag(uplink.info, MSTACK_UPLINK_NATIVE, uplink.attachment.is_native());
+  set_flag(uplink.info, MSTACK_UPLINK_CHAINED, uplink.attachment.is_chained());
   set_flag(uplink.info, MSTACK_UPLINK_DOWN, !device.running);
   if (auto published = publish(device.ifindex, uplink); !published) {
     forget(device.ifindex);
     return published;
   }
-  log::info("attached to {} ({} XDP{})", device.name, mode_name(uplink.info.flags),
+  log::info("attached to {} ({} XDP{}{})", device.name, mode_name(uplink.info.flags),
+            uplink.attachment.is_chained() ? ", in a chain" : "",
             uplink.info.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC");
   uplinks_.emplace(device.ifindex, std::move(uplink));
   give_up(device.name);  // it is here
@@ -303,7 +336,7 @@ void Uplinks::wait_for(mstack_uplink info) {
   std::uint32_t key = MSTACK_NO_IFINDEX;
   while (std::ranges::any_of(awaited_, [&](const auto& entry) { return entry.second.key == key; })) ++key;
   set_name(info.name, name);
-  info.flags = (info.flags & MSTACK_UPLINK_STAYS) | MSTACK_UPLINK_GONE;
+  info.flags = (info.flags & wishes) | MSTACK_UPLINK_GONE;
   if (auto set = datapath_->uplink_info().set(key, info); !set) log::warn("{}: {}", name, set.error().what);
   awaited_.emplace(name, Awaited{.key = key, .info = info, .refusal = {}});
   log::info("an interface called {} is attached when there is one", name);
@@ -321,7 +354,7 @@ void Uplinks::welcome(const net::Link& device) {
   const auto found = awaited_.find(device.name);
   if (found == awaited_.end() || uplinks_.contains(device.ifindex)) return;
   const mstack_uplink& info = found->second.info;
-  auto attached = attach_new(device, static_cast<XdpMode>(info.mode), info.flags & MSTACK_UPLINK_STAYS);
+  auto attached = attach_new(device, static_cast<XdpMode>(info.mode), info.flags & wishes);
   if (attached || found->second.refusal == attached.error().what) return;
   found->second.refusal = attached.error().what;  // told once
   log::warn("{}", attached.error().what);

@@ -31,10 +31,11 @@ class Uplinks {
   Expected<void> take_over();
   // At the start, for as long as this mstackd runs. One that is attached or waited for already is kept, and this now
   // decides about its mode and its end.
-  Expected<void> attach_temporarily(const std::string& name, protocol::XdpMode mode);
+  Expected<void> attach_temporarily(const std::string& name, protocol::XdpMode mode, bool chained);
   // On request; it stays when mstackd ends. EEXIST: it is attached already. Of both: ENODEV, EBUSY (another's program
-  // is there, named), EOPNOTSUPP (not Ethernet), or why the driver does not have the mode.
-  Expected<void> attach(const std::string& name, protocol::XdpMode mode);
+  // is there, named), EOPNOTSUPP (not Ethernet), or why the driver does not have the mode. `chained`: next to others'
+  // programs, which is so in any case where they are chained already.
+  Expected<void> attach(const std::string& name, protocol::XdpMode mode, bool chained);
   // Also of one that is waited for: it is then no more.
   Expected<void> detach(const std::string& name);
   // All but those that stay.
@@ -64,7 +65,8 @@ class Uplinks {
 
   Expected<net::Link> find_interface(const std::string& name);
   Expected<void> attach_new(const net::Link& device, protocol::XdpMode mode, std::uint32_t flags);
-  Expected<void> keep(const net::Link& device, protocol::XdpMode mode);
+  Expected<void> keep(const net::Link& device, protocol::XdpMode mode, bool chained);
+  Expected<void> leave_unrecorded_chains();
   Expected<bool> take_over_one(std::uint32_t ifindex, const mstack_uplink* info);
   Expected<void> publish(std::uint32_t ifindex, Uplink& uplink);
   void forget(std::uint32_t ifindex);

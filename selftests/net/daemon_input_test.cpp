@@ -51,7 +51,7 @@ TEST_F(DaemonInput, EveryTruncationOfEveryRequest) {
       bytes_of(protocol::Uplink{.header = RawClient::header(Type::attach_uplink),
                                 .name = {'u', 'p', '0'},
                                 .mode = protocol::XdpMode::automatic,
-                                .zero = 0})};
+                                .flags = 0})};
   for (const auto& whole : all) {
     for (std::size_t size = 1; size < whole.size(); ++size) {
       const RawClient client = raw_client();
@@ -116,7 +116,7 @@ TEST_F(DaemonInput, Random) {
 }
 
 TEST_F(DaemonInput, UnknownVersionIsToldWhichOneIsSpoken) {
-  for (const std::uint32_t version : {0U, 2U, 0xffffffffU}) {
+  for (const std::uint32_t version : {0U, protocol::version - 1, protocol::version + 1, 0xffffffffU}) {
     auto request = RawClient::open_request();
     request.header.version = version;
     const RawClient client = raw_client();
@@ -273,7 +273,7 @@ TEST_F(DaemonInput, AThousandConnectionsAtOnce) {
     if (client.send(protocol::Uplink{.header = RawClient::header(Type::detach_uplink),
                                      .name = {'u', 'p', '0'},
                                      .mode = protocol::XdpMode::automatic,
-                                     .zero = 0}) != 0) {
+                                     .flags = 0}) != 0) {
       continue;
     }
     if (const auto answer = client.receive()) {

@@ -84,7 +84,7 @@ RawClient::Answer RawClient::release(std::span<const mstack_tuple> tuples) const
 }
 
 RawClient::Answer RawClient::uplink(protocol::Type type, std::string_view name) const {
-  protocol::Uplink request{.header = header(type), .name = {}, .mode = protocol::XdpMode::automatic, .zero = 0};
+  protocol::Uplink request{.header = header(type), .name = {}, .mode = protocol::XdpMode::automatic, .flags = 0};
   name.copy(request.name.data(), request.name.size() - 1);
   return ask(request);
 }

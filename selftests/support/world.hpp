@@ -64,6 +64,7 @@ class Daemon {
   Daemon& operator=(Daemon&&) = default;
   ~Daemon();
 
+  static std::vector<std::string> command_line(const World& world, const DaemonOptions& options);
   // For an mstackd that is expected to refuse: what became of it.
   static Completed run_to_end(const World& world, const DaemonOptions& options = {});
 
@@ -75,7 +76,6 @@ class Daemon {
   std::size_t descriptors() const { return open_descriptors(pid()); }
 
  private:
-  static std::vector<std::string> command_line(const World& world, const DaemonOptions& options);
   Fd notify_;
   Process process_;
 };

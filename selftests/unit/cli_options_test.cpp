@@ -105,7 +105,7 @@ TEST_F(CliOptions, HelpAndVersionAreAnswers) {
   const auto version = parse({"--version"});
   ASSERT_FALSE(version);
   EXPECT_EQ(0, version.error().exit_status);
-  EXPECT_EQ(fmt::format("mstack {} (schema {}, protocol 1)\n", MSTACK_VERSION, MSTACK_SCHEMA_VERSION),
+  EXPECT_EQ(fmt::format("mstack {} (schema {}, protocol 2)\n", MSTACK_VERSION, MSTACK_SCHEMA_VERSION),
             version.error().text);
   const auto help = parse({"--help"});
   EXPECT_EQ(0, help.error().exit_status);

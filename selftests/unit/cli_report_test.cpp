@@ -117,18 +117,18 @@ TEST(Table, ColumnsAreAlignedAndLinesEndWithTheirText) {
 
 TEST(Report, Uplinks) {
   UplinksReport report = {.uplinks = two_uplinks()};
-  report.uplinks[1].info.flags |= MSTACK_UPLINK_DOWN;
+  report.uplinks[1].info.flags |= MSTACK_UPLINK_DOWN | MSTACK_UPLINK_CHAINED;
   report.uplinks.push_back(gone_uplink());
   EXPECT_EQ(Json::parse(R"({"uplinks": [
-    {"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true, "state": "up"},
-    {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false, "state": "down"},
-    {"ifindex": null, "name": "usb0", "mode": null, "sends_by": null, "stays": true, "state": "gone"}]})"),
+    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "sends_by": "xdp", "stays": true, "state": "up"},
+    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "sends_by": "tc", "stays": false, "state": "down"},
+    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "sends_by": null, "stays": true, "state": "gone"}]})"),
             report.json());
   EXPECT_EQ(
-      "UPLINK  IFINDEX  STATE  XDP      SENDS BY                               WHEN MSTACKD ENDS\n"
-      "eth0          2  up     native   XDP                                    stays\n"
-      "wlan0         9  down   generic  TC: it takes no redirected XDP frames  is detached\n"
-      "usb0          -  gone   -        -                                      stays\n",
+      "UPLINK  IFINDEX  STATE  XDP               SENDS BY                               WHEN MSTACKD ENDS\n"
+      "eth0          2  up     native            XDP                                    stays\n"
+      "wlan0         9  down   generic, chained  TC: it takes no redirected XDP frames  is detached\n"
+      "usb0          -  gone   -                 -                                      stays\n",
       report.text());
   EXPECT_EQ(Json::parse(R"({"uplinks": []})"), UplinksReport{}.json());
   EXPECT_EQ("no uplink is attached; attach one with `mstack attach IF`\n", UplinksReport{}.text());
@@ -187,8 +187,8 @@ TEST(Report, Status) {
   report.counters[MSTACK_TX_DROP_NO_ROUTE] = 6;
   EXPECT_EQ(Json::parse(R"({"daemon": {"state": "running", "pid": 42, "run_dir": "/r"}, "pin_dir": "/p", "schema": 1,
     "started": "2023-11-14T22:13:20Z", "netns_cookie": 5,
-    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "sends_by": "xdp", "stays": true, "state": "up"},
-                {"ifindex": 9, "name": "wlan0", "mode": "generic", "sends_by": "tc", "stays": false, "state": "up"}],
+    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "sends_by": "xdp", "stays": true, "state": "up"},
+                {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": false, "sends_by": "tc", "stays": false, "state": "up"}],
     "vports": 2, "claims": {"used": 3, "size": 64},
     "packets": {"received": 7, "sent": 1, "dropped": 6, "to_kernel": 100}})"),
             report.json());

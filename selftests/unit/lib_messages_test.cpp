@@ -59,7 +59,7 @@ TEST(CheckReply, RefusesWhatDoesNotBelongToTheRequest) {
     return checked ? 0 : checked.error().code;
   };
   EXPECT_EQ(refused([](Reply&) {}), 0);
-  EXPECT_EQ(refused([](Reply& reply) { reply.header.version = 2; }), EPROTONOSUPPORT);
+  EXPECT_EQ(refused([](Reply& reply) { reply.header.version = version + 1; }), EPROTONOSUPPORT);
   EXPECT_EQ(refused([](Reply& reply) { reply.header.type = Type::release; }), EPROTO);
   EXPECT_EQ(refused([](Reply& reply) { reply.header.sequence = 6; }), EPROTO);
   EXPECT_EQ(refused([](Reply& reply) { reply.error = -1; }), EPROTO);

@@ -7,7 +7,7 @@
 guest_modules=(virtio_pci virtio_blk virtio_net e1000e veth dummy tun sch_ingress cls_bpf inet_diag tcp_diag udp_diag
                raw_diag sctp sctp_diag dccp dccp_ipv4 dccp_ipv6 dccp_diag fuse 8021q bridge macvlan af_packet_diag
                xsk_diag vrf)
-guest_tools=(ctest ip tc ethtool sysctl bash tcpdump curl iperf ab wrk)
+guest_tools=(ctest ip tc ethtool sysctl bash tcpdump curl iperf ab wrk xdp-filter xdp-loader)
 
 # copy_libraries ROOT FILE...: all that the files are linked with
 copy_libraries() {
@@ -53,6 +53,7 @@ make_initramfs() {
   copy_modules "$root" "$kernel" "$release"
   for tool in "${guest_tools[@]}"; do cp -L "$(command -v "$tool")" "$root/usr/bin/"; done
   copy_libraries "$root" "${guest_tools[@]/#/"$root/usr/bin/"}"
+  cp -r --parents /usr/lib/*/bpf "$root"  # libxdp's dispatcher, and the programs of xdp-filter
   # ctest will not start without the modules of cmake, though it reads none of them.
   cmake=$(cmake --system-information 2>/dev/null | sed -n 's/^CMAKE_ROOT "\(.*\)"$/\1/p')
   mkdir -p "$root/$cmake/Modules"
