@@ -12,6 +12,7 @@
 #include "lib/fragment.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
+#include "lib/next_hop.h"
 #include "lib/pace.h"
 #include "lib/parse.h"
 #include "lib/route.h"
@@ -234,7 +235,7 @@ static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, 
 }
 
 static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
-				const struct mstack_host_end *from, struct flow *flow)
+				const struct mstack_host_end *from, struct flow *flow, bool may_be_overtaken)
 {
 	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
 	struct bpf_fib_lookup fib;
@@ -260,6 +261,8 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const st
 	/* An uplink that takes no XDP frames, or no uplink at all, is not in the map: the slow path tells them apart.
 	 */
 	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT)
+		return pass_to_slow_path(eth, from);
+	if (may_be_overtaken && is_kernels_turn(&fib, size))
 		return pass_to_slow_path(eth, from);
 	write_macs(eth, fib.dmac, fib.smac);
 	count_sent(from->slot, MSTACK_TX_SENT, (void *)(long)ctx->data_end - (void *)eth);
@@ -331,7 +334,8 @@ int vport_tx(struct xdp_md *ctx)
 	}
 	if (parsed == PARSED_ICMP && !may_send_icmp(from->slot))
 		return drop(from->slot, MSTACK_TX_DROP_ICMP_RATE);
-	action = send(ctx, data, &packet, from, flow);
+	/* vport_tx_slow judges a datagram's fragments again, by their order. */
+	action = send(ctx, data, &packet, from, flow, parsed != FRAGMENT);
 	if (parsed == FRAGMENT && action == XDP_DROP)
 		forget_sent_fragment(ctx, &packet);
 	return action;

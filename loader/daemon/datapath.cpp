@@ -19,6 +19,10 @@
 namespace mstack::daemon {
 namespace {
 
+// After a MAC has changed and its entry has grown stale, the kernel takes some 8 s to find out (5 s of doubt, 3
+// probes).
+constexpr std::uint64_t next_hop_interval_ns = 1'000'000'000;
+
 // libbpf tells the reason of a failure only to its log; the last warning becomes part of our one line.
 std::string last_warning;
 
@@ -134,6 +138,7 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
 
 Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->netns_cookie = config.netns_cookie;
+  skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
   if (::getrandom(&skeleton_->rodata->fragment_seed, sizeof(skeleton_->rodata->fragment_seed), 0) < 0)
     return system_failure(errno, "cannot get random numbers");
   if (!taken_over_) bpf_map__set_max_entries(skeleton_->maps.claims, meta_.max_claims);

@@ -47,7 +47,8 @@ struct Outcome {
 class Programs {
  public:
   // Loads those named, or all: the verifier takes its time over each. Throws std::system_error.
-  explicit Programs(std::uint64_t netns_cookie, std::initializer_list<std::string_view> wanted = {});
+  explicit Programs(std::uint64_t netns_cookie, std::initializer_list<std::string_view> wanted = {},
+                    std::uint64_t next_hop_interval_ns = 0);
   ~Programs();
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;

@@ -27,7 +27,7 @@ class VportTx : public testing::Test {
   static constexpr std::string_view peer4 = "192.0.2.99";  // on-link, its MAC is known
   static constexpr std::string_view peer6 = "2001:db8::99";
 
-  VportTx();
+  explicit VportTx(std::uint64_t next_hop_interval_ns = 0);
 
   Outcome transmit(const Bytes& frame) { return programs.run("vport_tx", frame, host_end); }
   // What the whole of the host end does: the slow path sees what XDP passes, and only that.
@@ -46,7 +46,7 @@ class VportTx : public testing::Test {
   testing::AssertionResult dropped(const Bytes& frame, mstack_verdict reason);
 
   Netns netns;
-  Programs programs{netns.cookie(), {"vport_tx", "vport_tx_slow"}};
+  Programs programs;
   std::uint32_t host_end = 0;
   Bytes uplink_mac;
 };

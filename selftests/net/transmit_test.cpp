@@ -423,5 +423,38 @@ TEST_P(Transmit, AFloodToUnknownNeighboursLeavesTheHostItsOwn) {
   EXPECT_TRUE(receive_from(server.get()));
 }
 
+// The kernel finds that out by itself only for entries that it uses, and what XDP sends it never sees.
+TEST_P(Transmit, APeerThatChangesItsMacIsFoundAgain) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const Fd server = world().wire().run([&] { return bound(IPPROTO_UDP, remote()); });
+  const auto neighbour = [&](const std::string& command, const std::string& rest = {}) {
+    return World::in(world().host(), "ip neigh " + command + " " + remote().address + " dev " + uplink + rest);
+  };
+  // Quick, but with doubt shorter than trust: else each probe is followed by the next.
+  const std::string prefix = std::string("net.") + (ipv6() ? "ipv6" : "ipv4") + ".neigh." + uplink + ".";
+  World::in(world().host(), "sysctl -qw " + prefix + "base_reachable_time_ms=2500 " + prefix + "retrans_time_ms=50 " +
+                                prefix + "delay_first_probe_time=1");
+  stack.send(World::udp(service(), remote(), "before"));
+  ASSERT_TRUE(receive_from(server.get()));
+  neighbour("change", " lladdr " + text(world().wire_mac()) + " nud stale");  // as trust ends, with time
+
+  const Mac changed{0x02, 0, 0, 0, 0, 0x77};
+  World::in(world().wire(), "ip link set " + wire_end + " address " + text(changed));
+  world().wait_for_carrier();
+  const std::uint64_t sent_by_xdp = pins().counter(MSTACK_TX_SENT);
+  std::optional<Datagram> got;
+  for (const Deadline deadline; !got && !deadline.passed();) {
+    stack.send(World::udp(service(), remote(), "after"));
+    got = receive_from(server.get(), Deadline{10ms});
+  }
+  ASSERT_TRUE(got) << neighbour("show");
+  EXPECT_TRUE(neighbour("show").contains(text(changed))) << neighbour("show");
+  if (std::get<0>(GetParam()) == std::string("native")) {
+    EXPECT_GT(pins().counter(MSTACK_TX_SENT), sent_by_xdp) << "all of it went by the kernel: nothing is shown";
+  }
+  World::in(world().wire(), "ip link set " + wire_end + " address " + text(world().wire_mac()));
+}
+
 }  // namespace
 }  // namespace mstack::test
