@@ -91,11 +91,9 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
-  // Lets it come down to as many, within a time: who makes descriptors faster than they can be closed is not to be
-  // refused for that.
-  void come_down_to(std::size_t count, std::chrono::milliseconds patience) {
+  void wait_until_closed(std::chrono::milliseconds patience) {
     std::unique_lock lock(mutex_);
-    fewer_.wait_for(lock, patience, [&] { return unclosed_ <= count; });
+    all_closed_.wait_for(lock, patience, [this] { return unclosed_ == 0; });
   }
 
   // Those that wait, and the one that is being closed.
@@ -120,8 +118,7 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
         lock.unlock();
         fd.reset();
         lock.lock();
-        --unclosed_;
-        fewer_.notify_one();
+        if (--unclosed_ == 0) all_closed_.notify_one();
       }
       interrupter.stop();
     } while (more_.wait_for(lock, std::chrono::seconds(1), [this] { return !waiting_.empty(); }));
@@ -129,7 +126,7 @@ class Closer::Lane : public std::enable_shared_from_this<Lane> {
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable more_, fewer_;
+  std::condition_variable more_, all_closed_;
   std::deque<Fd> waiting_;
   std::size_t unclosed_ = 0;
   bool running_ = false;
@@ -157,7 +154,7 @@ void Closer::close(std::uint32_t uid, std::vector<Fd> descriptors) {
   if (descriptors.empty()) return;
   Lane& lane = *user(uid).received;
   lane.add(std::move(descriptors));
-  lane.come_down_to(max_of_user / 2, std::chrono::milliseconds(20));
+  lane.wait_until_closed(std::chrono::milliseconds(20));
 }
 
 void Closer::close_connection(std::uint32_t uid, Fd socket) {

@@ -29,8 +29,8 @@ class Closer {
   Closer(const Closer&) = delete;
   ~Closer();
 
-  // Descriptors that were received. Those of a FUSE mount may stay for ever: is_stuck(). Waits up to 20 ms when many of
-  // this user's are not closed yet.
+  // Descriptors that were received. Those of a FUSE mount may stay for ever: is_stuck(). Waits up to 20 ms for all of
+  // this user's to be closed: who learns that a claim stands may close and bind anew at once.
   void close(std::uint32_t uid, std::vector<Fd> descriptors);
   // A connection, of which the peer learns at once. What is behind it can only linger, and that is cut short.
   void close_connection(std::uint32_t uid, Fd socket);

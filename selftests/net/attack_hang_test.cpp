@@ -194,8 +194,8 @@ TEST_F(HangFuse, TheNextOneStartsWhileTheLastIsStuck) {
     const RawClient client = raw_client();
     send(client, bytes_of(claim_request(1)), 1);
     expect_asked();
+    EXPECT_TRUE(eventually([&] { return client.ends(); })) << "mstackd waits for the thread that hangs";
     ::kill(daemon().pid(), signal);
-    EXPECT_TRUE(eventually([&] { return client.ends(); }));
     if (signal == SIGTERM) {
       EXPECT_TRUE(eventually([&] { return world().leftovers_after_end().empty(); }));
     }
