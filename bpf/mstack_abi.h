@@ -160,7 +160,7 @@ struct mstack_meta {
 	X(TX_DROP_PROTOCOL, "dropped: a protocol without ports, or ICMP that is no error")                             \
 	X(TX_DROP_ICMP, "dropped: ICMP error that is not about a packet to the sender, or that only routers send")     \
 	X(TX_DROP_ICMP_RATE, "dropped: more ICMP errors than a queue may send")                                        \
-	X(TX_DROP_FRAGMENT, "dropped: fragment of a datagram whose first one was not sent")                            \
+	X(TX_DROP_FRAGMENT, "dropped: fragment, and none may be sent, or not without its first one")                   \
 	X(TX_DROP_OVERLAP, "dropped: fragment that overlaps the first one")                                            \
 	X(TX_DROP_HEADERS, "dropped: more options or extension headers than are walked")                               \
 	X(TX_DROP_SOURCE_ROUTE, "dropped: source routing")                                                             \

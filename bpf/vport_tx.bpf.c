@@ -21,6 +21,13 @@
 /* One drop in 4,096 of a reason, and the first, is told to whoever listens. */
 #define DROP_SAMPLE_MASK 4095
 
+/*
+ * What a receiver joins is joined by addresses and a number that all vports of an address share. Who may send fragments
+ * can, with one that the receiver keeps alone, write into the next datagram of that number, whoever sends it.
+ * settle_later() makes that hard, not impossible: so it is for mstackd to allow (--send-fragments).
+ */
+const volatile bool send_fragments;
+
 static __always_inline int drop(__u32 slot, enum mstack_verdict verdict)
 {
 	count_queue(slot, verdict);
@@ -315,6 +322,8 @@ int vport_tx(struct xdp_md *ctx)
 		}
 		break;
 	case FRAGMENT:
+		if (!send_fragments)
+			return drop(from->slot, MSTACK_TX_DROP_FRAGMENT);
 		without_ports(&packet);
 		verdict = as_verdict(settle_sent_fragment(ctx, &packet));
 		if (verdict != MSTACK_TX_SENT)
@@ -420,6 +429,8 @@ int vport_tx_slow(struct __sk_buff *skb)
 			return slow_drop(from->slot, MSTACK_TX_DROP_ICMP);
 		break;
 	case FRAGMENT:
+		if (!send_fragments)
+			return slow_drop(from->slot, MSTACK_TX_DROP_FRAGMENT);
 		without_ports(&packet);
 		verdict = as_verdict(settle_slow_fragment(skb, &packet));
 		if (verdict != MSTACK_TX_SENT)

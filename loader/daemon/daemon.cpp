@@ -111,7 +111,9 @@ Expected<void> Daemon::open_kernel() {
   auto pins = PinDir::open(options_.pin_dir);
   if (!pins) return std::unexpected(pins.error());
   pins_.emplace(std::move(*pins));
-  auto datapath = Datapath::open(*pins_, {.netns_cookie = *netns_cookie, .max_claims = options_.claims});
+  auto datapath = Datapath::open(
+      *pins_,
+      {.netns_cookie = *netns_cookie, .max_claims = options_.claims, .send_fragments = options_.send_fragments});
   if (!datapath) return std::unexpected(datapath.error());
   datapath_.emplace(std::move(*datapath));
   return {};

@@ -139,6 +139,7 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
 Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->netns_cookie = config.netns_cookie;
   skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
+  skeleton_->rodata->send_fragments = config.send_fragments;
   if (::getrandom(&skeleton_->rodata->fragment_seed, sizeof(skeleton_->rodata->fragment_seed), 0) < 0)
     return system_failure(errno, "cannot get random numbers");
   if (!taken_over_) bpf_map__set_max_entries(skeleton_->maps.claims, meta_.max_claims);

@@ -21,6 +21,7 @@ class Datapath {
   struct Config {
     std::uint64_t netns_cookie;  // of the uplinks' namespace
     std::uint32_t max_claims;
+    bool send_fragments;
   };
   // Changes nothing that an earlier mstackd has left unless it returns well. `pins` must outlive it.
   static Expected<Datapath> open(const PinDir& pins, const Config& config);

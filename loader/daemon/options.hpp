@@ -20,6 +20,7 @@ struct Options {
   log::Level log_level = log::Level::info;
   bool chain = false;
   bool keep = false;
+  bool send_fragments = false;
   std::string group;  // empty: every user may connect
   std::uint32_t claims = MSTACK_DEFAULT_CLAIMS;
   Quota quota;

@@ -131,6 +131,7 @@ Programs::Programs(std::uint64_t netns_cookie, std::initializer_list<std::string
   if (!skeleton_) fail("open the skeleton: " + libbpf_log, errno);
   skeleton_->rodata->netns_cookie = netns_cookie;
   skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
+  skeleton_->rodata->send_fragments = true;
   skeleton_->rodata->neighbour_interval_ns =
       0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   bpf_program* program = nullptr;

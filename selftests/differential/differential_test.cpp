@@ -73,9 +73,9 @@ std::uint64_t followed(const Seen& seen) {
   return sum;
 }
 
-void work(Campaign& campaign, std::uint64_t seed) {
+void work(Campaign& campaign, std::uint64_t seed, bool send_fragments) {
   Random random(seed);
-  World world;
+  World world(send_fragments);
   Trial trial(world);
   std::uint64_t next_population = 0;
   while (trial.frames() < campaign.frames && !campaign.over) {
@@ -106,9 +106,9 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
     std::vector<std::jthread> workers;
     Random seeds(seed);
     for (unsigned i = 0; i < threads; ++i) {
-      workers.emplace_back([&campaign, own = seeds.next()] {
+      workers.emplace_back([&campaign, own = seeds.next(), send_fragments = i % 4 != 3] {
         try {
-          work(campaign, own);
+          work(campaign, own, send_fragments);
         } catch (const std::exception& error) {
           campaign.differs(own, error.what(), "");
         }

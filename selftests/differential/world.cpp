@@ -81,7 +81,8 @@ void await_local_routes() {
 
 }  // namespace
 
-World::World() {
+World::World(bool send_fragments) {
+  state_.send_fragments = send_fragments;
   veth("s5", "h5", " index 5");
   veth("s6", "h6", " index 6");
   for (const char* name : {"host0", "host1", "host2"}) {
@@ -92,7 +93,7 @@ World::World() {
   }
   for (const char* name : {"up0", "up1", "away0"}) veth(name, std::string("far-") + name);
 
-  programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched);
+  programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched, send_fragments);
   socket_ = std::make_unique<bpf_test::Xsk>("s5");
   update(programs_->map("vport_xsks"), slot_with_socket, socket_->fd());
   veth("narrow", "far-narrow");

@@ -23,7 +23,7 @@ namespace differential {
 
 class World {
  public:
-  World();
+  explicit World(bool send_fragments);
 
   // Claims, known addresses and whose errors are spent anew, in the maps and in the model's state.
   void populate(Random& random);

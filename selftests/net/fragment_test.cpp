@@ -25,7 +25,9 @@ std::string text_of(std::size_t size) {
 class Fragments : public NetTest, public ::testing::WithParamInterface<std::tuple<const char*, Family>> {
  protected:
   explicit Fragments(const WorldOptions& options = {}) : NetTest(options) {}
-  void SetUp() override { start({.arguments = {}, .xdp_mode = std::get<0>(GetParam()), .environment = {}}); }
+  void SetUp() override {
+    start({.arguments = {"--send-fragments"}, .xdp_mode = std::get<0>(GetParam()), .environment = {}});
+  }
   const Family& family() const { return std::get<1>(GetParam()); }
   Endpoint service() const { return {family().host, 7000}; }
   Endpoint remote() const { return {family().wire, 4000}; }
@@ -171,6 +173,35 @@ TEST_P(Fragments, AllOfADatagramComeOnOneQueue) {
     ASSERT_TRUE(receive(stack, reassembly, &queues));
     EXPECT_EQ(queues, std::vector<std::size_t>(queues.size(), queues.front()));
   }
+}
+
+class WithoutFragments : public Fragments {
+ protected:
+  void SetUp() override { start({.arguments = {}, .xdp_mode = std::get<0>(GetParam()), .environment = {}}); }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Modes, WithoutFragments,
+    ::testing::Combine(::testing::Values("native", "generic"),
+                       ::testing::Values(Family{"IPv4", host4, wire4}, Family{"IPv6", host6, wire6})),
+    [](const auto& chosen) { return std::string(std::get<0>(chosen.param)) + "_" + std::get<1>(chosen.param).name; });
+
+// Unless mstackd was told to let them.
+TEST_P(WithoutFragments, NoneLeavesAndAllArrive) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const Fd peer = on_the_wire();
+  const auto capture = world().capture();
+  for (const Bytes& fragment : cut_up(build(World::udp(service(), remote(), text_of(3000))), 1500, 7))
+    stack.send(fragment);
+  stack.send(World::udp(service(), remote(), "the end"));
+  ASSERT_TRUE(capture->wait(udp_payload("the end")));
+  EXPECT_EQ(capture->count([](const Packet& packet) { return packet.protocol == 44 || packet.payload.size() > 100; }),
+            0U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_FRAGMENT), 3U);
+  send_to(peer.get(), service(), text_of(3000));
+  Reassembly reassembly;
+  ASSERT_TRUE(receive(stack, reassembly));
 }
 
 // 3,000 bytes in one frame, and what becomes of them when the uplink's MTU changes.

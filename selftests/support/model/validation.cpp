@@ -169,6 +169,7 @@ Decision Gate::whole_packet(const Network& network) const {
 Decision Gate::settle(Network& network) const {
   const auto fault = walk(network, Direction::transmitted);
   if (network.fragment) {
+    if (!state.send_fragments) return drop(MSTACK_TX_DROP_FRAGMENT);
     return network.fragment->is_first() ? first_fragment(network, fault) : later_fragment(network, fault);
   }
   if (fault) return is_slow ? drop(Reason::malformed) : drop(*fault);
