@@ -14,12 +14,14 @@ usage: sudo ./selftests/run.sh [option]...
   --fuzz-seconds S     how long each libFuzzer target runs (3)
   --seed S             run what is random in a test again; it prints its seed
   --jobs N             tests and compilers at once (one a CPU unless given)
+  --sanitizers         build the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, and under
+                       ThreadSanitizer, and run them too, before all others
   --demo               run examples/demo.sh with what was built, before the tests
   --no-lint            leave out clang-format and clang-tidy
 END
 }
 
-labels=() filter='' preset=release lint=1 demo=0 jobs=$(nproc)
+labels=() filter='' preset=release lint=1 demo=0 sanitizers=0 jobs=$(nproc)
 while (($#)); do
   case $1 in
     --label | --filter | --build-type | --frames | --fuzz-seconds | --seed | --jobs)
@@ -35,6 +37,7 @@ while (($#)); do
       esac
       shift 2
       ;;
+    --sanitizers) sanitizers=1; shift ;;
     --demo) demo=1; shift ;;
     --no-lint) lint=0; shift ;;
     -h | --help) usage; exit 0 ;;
@@ -58,6 +61,15 @@ cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" -j "$jobs"
 if ((lint)); then
   selftests/support/tidy.sh "$preset" "$jobs"
+fi
+
+# The fuzz targets have sanitizers of their own. The rest of the tests with one: --build-type asan or tsan.
+if ((sanitizers)); then
+  for one in asan tsan; do
+    cmake --preset "$one" >/dev/null
+    cmake --build --preset "$one" -j "$jobs" --target unit_tests
+    ctest --preset "$one" -j "$jobs" -L '^unit$' --no-tests=error
+  done
 fi
 
 ((!demo)) || examples/demo.sh --build "$build"
