@@ -74,6 +74,7 @@ enum mstack_socket_unfit {
 	MSTACK_SOCKET_CONNECTED = 1 << 1,   /* of 0.0.0.0 and :: it then holds one address */
 	MSTACK_SOCKET_ON_DEVICE = 1 << 2,   /* SO_BINDTODEVICE: it holds the port on that device alone */
 	MSTACK_SOCKET_SHARES = 1 << 3,	    /* SO_REUSEADDR or SO_REUSEPORT: bind() may give its port to another too */
+	MSTACK_SOCKET_KERNEL = 1 << 4,	    /* made by the kernel below another (SMC): its close runs no sock_release */
 };
 
 /* host_ends: ifindex of a host end > whose frames vport_tx is looking at */

@@ -23,6 +23,7 @@ struct sock_common___mstack {
 
 struct sock___mstack {
 	struct sock_common___mstack __sk_common;
+	unsigned int sk_kern_sock : 1;
 } __attribute__((preserve_access_index));
 
 #define AF_INET6 10
@@ -158,6 +159,9 @@ static __always_inline int bound(struct bpf_sock *ctx, const struct mstack_socke
 		after.unfit = MSTACK_SOCKET_ON_DEVICE;
 	if (may_share(ctx))
 		after.unfit |= MSTACK_SOCKET_SHARES;
+	/* An SMC socket that falls back to TCP hands its inner one to the user, who could claim by it. */
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
+		after.unfit |= MSTACK_SOCKET_KERNEL;
 	after.unfit |= before.unfit;
 	if (refused || after.unfit)
 		after = (struct mstack_socket){.unfit = after.unfit}; /* of cookie 0: the record of nothing */

@@ -40,6 +40,10 @@ std::unexpected<Error> refuse_unfit(std::uint32_t unfit) {
     return failure(EOPNOTSUPP,
                    "the socket has SO_REUSEADDR or SO_REUSEPORT, with which the kernel may give its port to another "
                    "socket: bind one without");
+  if (unfit & MSTACK_SOCKET_KERNEL)
+    return failure(EOPNOTSUPP,
+                   "the socket was made by the kernel below one of another kind (SMC), and its close goes unseen: bind "
+                   "a socket of TCP itself");
   return failure(EOPNOTSUPP,
                  "the socket is bound to a device (SO_BINDTODEVICE), and a claim is of all: bind a new one");
 }

@@ -180,6 +180,8 @@ TEST(FirstLook, RefusesSocketsThatCouldLoseTheirPort) {
   EXPECT_EQ(first(facts), EOPNOTSUPP);
   facts.record->unfit = MSTACK_SOCKET_SHARES;
   EXPECT_EQ(first(facts), EOPNOTSUPP);
+  facts.record->unfit = MSTACK_SOCKET_KERNEL;
+  EXPECT_EQ(first(facts), EOPNOTSUPP);
   facts.record->unfit = MSTACK_SOCKET_CONNECTED;
   EXPECT_EQ(first(facts), EISCONN);
 }
@@ -212,8 +214,8 @@ TEST(SecondLook, WantsTheOwnerAsItWas) {
   now = facts;
   now.record.reset();
   EXPECT_EQ(second(facts, now), ECONNABORTED);
-  for (const auto unfit :
-       {MSTACK_SOCKET_PICKED_PORT, MSTACK_SOCKET_CONNECTED, MSTACK_SOCKET_ON_DEVICE, MSTACK_SOCKET_SHARES}) {
+  for (const auto unfit : {MSTACK_SOCKET_PICKED_PORT, MSTACK_SOCKET_CONNECTED, MSTACK_SOCKET_ON_DEVICE,
+                           MSTACK_SOCKET_SHARES, MSTACK_SOCKET_KERNEL}) {
     now = facts;
     now.record = mstack_socket{};
     now.record->unfit = unfit;
