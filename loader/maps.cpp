@@ -175,8 +175,9 @@ Expected<Epoch> Epoch::map(int map) {
   return Epoch(std::move(*mapping));
 }
 
-void Epoch::begin() const {
-  std::atomic_ref(*reinterpret_cast<std::uint64_t*>(std::assume_aligned<8>(mapping_.data()))).fetch_add(1);
+void Epoch::make_odd(bool odd) const {
+  const std::atomic_ref number(*reinterpret_cast<std::uint64_t*>(std::assume_aligned<8>(mapping_.data())));
+  if (const bool is_odd = number.load() % 2 != 0; is_odd != odd) number.fetch_add(1);
 }
 
 Expected<VerdictCounts> read_counters(int counters_map) {

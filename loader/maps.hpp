@@ -136,14 +136,28 @@ class Gauges {
   std::uint32_t count_;
 };
 
-// claims_epoch, mapped: what BPF remembers of `claims` and `local_addrs` it forgets when another epoch begins.
+// claims_epoch, mapped: what BPF remembers of `claims` and `local_addrs` it forgets when another epoch begins, and
+// while the number is odd it remembers nothing. So whoever is killed half-way through a change costs time, and misleads
+// nobody.
 class Epoch {
  public:
-  static Expected<Epoch> map(int map);
-  void begin() const;  // after a change
+  static Expected<Epoch> map(int map);  // that no other process changes: BPF counts up by 2
+
+  // A change that is under way. Not two at a time.
+  class Change {
+   public:
+    explicit Change(const Epoch& epoch) : epoch_(&epoch) { epoch_->make_odd(true); }
+    ~Change() { epoch_->make_odd(false); }
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+
+   private:
+    const Epoch* epoch_;
+  };
 
  private:
   explicit Epoch(Mapping mapping) : mapping_(std::move(mapping)) {}
+  void make_odd(bool odd) const;
   Mapping mapping_;
 };
 
@@ -153,14 +167,12 @@ class HashOfEpochs : public Hash<Key, Value> {
  public:
   HashOfEpochs(int map, const Epoch& epoch) : Hash<Key, Value>(map), epoch_(&epoch) {}
   Expected<void> set(const Key& key, const Value& value, std::uint64_t flags = BPF_ANY) const {
-    auto done = Hash<Key, Value>::set(key, value, flags);
-    epoch_->begin();
-    return done;
+    const Epoch::Change change(*epoch_);
+    return Hash<Key, Value>::set(key, value, flags);
   }
   Expected<bool> erase(const Key& key) const {
-    auto done = Hash<Key, Value>::erase(key);
-    epoch_->begin();
-    return done;
+    const Epoch::Change change(*epoch_);
+    return Hash<Key, Value>::erase(key);
   }
 
  private:

@@ -5,6 +5,9 @@
  * To look a claim up in a hash map takes longer than all the rest of uplink_rx, and packets come in runs. So the answer
  * is remembered, together with the epoch of the claims: every change to `claims` or `local_addrs` begins a new one, and
  * an answer of another epoch is none. Nobody is remembered as an owner for a packet longer than the claim stands.
+ *
+ * mstackd, which may be killed at any time, makes the epoch odd before each change of its own, and even again after it.
+ * While it is odd nothing is remembered, so nothing that was is believed either.
  */
 #ifndef MSTACK_LIB_KNOWN_H
 #define MSTACK_LIB_KNOWN_H
@@ -116,7 +119,7 @@ static __always_inline void begin_epoch(void)
 	__u64 *epoch = bpf_map_lookup_elem(&claims_epoch, &zero);
 
 	if (epoch)
-		__sync_fetch_and_add(epoch, 1);
+		__sync_fetch_and_add(epoch, 2);
 }
 
 static __always_inline bool is_same_tuple(const struct mstack_tuple *a, const struct mstack_tuple *b)
@@ -138,6 +141,8 @@ static __noinline __u64 find_owner_anew(struct known *known, const struct mstack
 	if (!known || !tuple || !epoch)
 		return 0;
 	now = READ_ONCE(*epoch);
+	if (now & 1)
+		return look_up_owner(tuple).word;
 	sequence = READ_ONCE(known->sequence) & ~1U;
 	if (__sync_val_compare_and_swap(&known->sequence, sequence, sequence + 1) != sequence)
 		return look_up_owner(tuple).word;

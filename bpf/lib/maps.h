@@ -29,7 +29,7 @@ struct {
 	__type(value, __u32);
 } port_gate SEC(".maps") __weak;
 
-/* One number, counted up after every change to `claims` or `local_addrs`, by whoever made it: see known.h. */
+/* One number, counted up by every change to `claims` or `local_addrs`, and odd while mstackd is at one: see known.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -89,7 +89,7 @@ Expected<Datapath> Datapath::open(const PinDir& pins, const Config& config) {
   datapath.slot_claims_ = std::move(*slot_claims);
   auto epoch = maps::Epoch::map(datapath.map("claims_epoch"));
   if (!epoch) return std::unexpected(epoch.error());
-  epoch->begin();  // an earlier mstackd may have been killed between a change and this
+  { const maps::Epoch::Change ended(*epoch); }  // with it that of an earlier mstackd that was killed half-way
   datapath.epoch_ = std::make_unique<const maps::Epoch>(std::move(*epoch));
 
   if (auto written = maps::write_meta(datapath.map("meta"), datapath.meta_); !written)

@@ -237,7 +237,11 @@ std::uint64_t Programs::epoch() const {
 }
 
 void Programs::begin_epoch() const {
-  update(map("claims_epoch"), std::uint32_t{0}, epoch() + 1, "claims_epoch");
+  update(map("claims_epoch"), std::uint32_t{0}, epoch() + 2, "claims_epoch");
+}
+
+void Programs::leave_epoch() const {
+  update(map("claims_epoch"), std::uint32_t{0}, epoch() | 1, "claims_epoch");
 }
 
 bool Programs::claimed(const mstack_tuple& tuple) const {

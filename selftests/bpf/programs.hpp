@@ -73,6 +73,7 @@ class Programs {
   // As whoever changes claims or local_addrs must; those above do.
   void begin_epoch() const;
   std::uint64_t epoch() const;
+  void leave_epoch() const;  // as a daemon that was killed half-way through a change
 
   // Slots of a vport: known as devices to uplink_rx (any interface will do, a test run carries out no redirect).
   void add_slots(std::uint16_t first, std::uint16_t count);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Who receives a well-formed packet.
+#include <bpf/bpf.h>
+
 #include <cstring>
 #include <mstack/queue.hpp>
 #include <random>
@@ -159,6 +161,35 @@ TEST_F(UplinkRx, IgnoresAPendingOrSuspendedClaim) {
       programs.unclaim(tuple(any, 7, packet.protocol));
       programs.unclaim(tuple(packet.to, 7, packet.protocol));
     }
+  }
+}
+
+// Killed between a claim's end and the epoch that tells of it, mstackd leaves a number that is odd: until the next one
+// starts, every packet is judged by the claims as they are.
+TEST_F(UplinkRx, BelievesNothingRememberedWhileAChangeIsUnderWay) {
+  for (const Packet& packet : every_kind()) {
+    SCOPED_TRACE(std::string(packet.to) + " protocol " + std::to_string(packet.protocol));
+    const mstack_tuple key = tuple(packet.to, 7, packet.protocol);
+    const auto owned = [&] { return steered(receive(packet.bytes()), packet.bytes(), 1); };
+    const auto nobodys = [&] { return passed(receive(packet.bytes()), packet.bytes(), MSTACK_RX_PASS_UNCLAIMED); };
+    const auto insert_silently = [&] {
+      const mstack_claim claim{.cookie = 1, .vport = 1, .uid = 1, .slot = 1, .queues = 1, .state = MSTACK_CLAIM_ACTIVE};
+      ASSERT_EQ(bpf_map_update_elem(programs.map("claims"), &key, &claim, BPF_ANY), 0);
+    };
+    const auto delete_silently = [&] { ASSERT_EQ(bpf_map_delete_elem(programs.map("claims"), &key), 0); };
+    programs.claim(key);
+    EXPECT_TRUE(owned()) << "and remembered";
+    programs.leave_epoch();
+    delete_silently();
+    EXPECT_TRUE(nobodys());
+    insert_silently();
+    EXPECT_TRUE(owned()) << "the answer before was not remembered either";
+    delete_silently();
+    EXPECT_TRUE(nobodys());
+    programs.claim(key);
+    EXPECT_TRUE(owned());
+    delete_silently();
+    EXPECT_TRUE(nobodys()) << "what counts up by two, as BPF does, ends no change of mstackd's";
   }
 }
 

@@ -270,7 +270,7 @@ void World::settle_pace() {
 
 // As whoever changes claims or local_addrs must.
 void World::begin_epoch() {
-  update(programs_->map("claims_epoch"), std::uint32_t{0}, ++epoch_);
+  update(programs_->map("claims_epoch"), std::uint32_t{0}, epoch_ += 2);
 }
 
 void World::know(const model::Address& address, bool known) {
