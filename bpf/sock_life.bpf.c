@@ -136,7 +136,8 @@ static __always_inline bool overlaps_claim(const struct mstack_socket *socket)
 
 /*
  * A socket that never asked for reuse has its tuple alone, by bind()'s own rule: no socket that overlaps was there, and
- * none can come, neither by bind() nor by the port that connect() or sendto() picks.
+ * none can come, neither by bind() nor by the port that connect() or sendto() picks; nor, once it is claimed, by the
+ * address that connect() picks.
  */
 static __always_inline bool may_share(struct bpf_sock *ctx)
 {
@@ -276,18 +277,59 @@ static __always_inline void make_unfit(struct mstack_socket *record, enum mstack
 		drop_claims(&before);
 }
 
+/*
+ * A socket of 0.0.0.0 or :: holds its port on one address while it is connected, and others may bind and claim it on
+ * the rest. Connected anew it would take whichever address the route says, with no look at who has it: so this is one,
+ * as if it bound to all of the family that it connects in.
+ */
+static __always_inline bool would_take_claimed(struct bpf_sock_addr *ctx, bool to_ipv4)
+{
+	struct mstack_socket socket = {.v6only = true};
+	struct bpf_sock *sk = ctx->sk;
+
+	/* Without a port it is given a free one. */
+	if (!sk || !sk->src_port || !has_ports(ctx->protocol) || bpf_get_netns_cookie(ctx) != netns_cookie)
+		return false;
+	socket.tuple.port = bpf_htons(sk->src_port);
+	socket.tuple.protocol = ctx->protocol;
+	if (sk->family == AF_INET6) {
+		socket.tuple.addr[0] = sk->src_ip6[0];
+		socket.tuple.addr[1] = sk->src_ip6[1];
+		socket.tuple.addr[2] = sk->src_ip6[2];
+		socket.tuple.addr[3] = READ_ONCE(sk->src_ip6[3]); /* not by one load with what is below */
+	} else {
+		address_from_ipv4(socket.tuple.addr, sk->src_ip4);
+	}
+	if (!is_wildcard(&socket.tuple))
+		return false;
+	if (to_ipv4) /* :: takes an address of IPv4 too */
+		socket.tuple.addr[2] = bpf_htonl(0xffff);
+	socket.cookie = bpf_get_socket_cookie(ctx);
+	return overlaps_claim(&socket);
+}
+
+static __always_inline int connects(struct bpf_sock_addr *ctx, bool to_ipv4)
+{
+	if (would_take_claimed(ctx, to_ipv4)) {
+		bpf_set_retval(-EADDRINUSE);
+		return 0;
+	}
+	make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_CONNECTED);
+	return 1;
+}
+
 SEC("cgroup/connect4")
 int sock_connect4(struct bpf_sock_addr *ctx)
 {
-	make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_CONNECTED);
-	return 1;
+	return connects(ctx, true);
 }
 
 SEC("cgroup/connect6")
 int sock_connect6(struct bpf_sock_addr *ctx)
 {
-	make_unfit(bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0), MSTACK_SOCKET_CONNECTED);
-	return 1;
+	__be32 to[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+
+	return connects(ctx, is_mapped(to));
 }
 
 #define SOL_SOCKET	 1

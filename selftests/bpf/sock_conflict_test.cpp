@@ -105,6 +105,60 @@ TEST_F(SockConflict, TheReuseOptionsDoNotShareAClaim) {
   }
 }
 
+struct Return {
+  const char* bound_to;
+  bool v6only;
+  const char* peer;
+  bool taken;
+};
+
+// A socket of a wildcard has its port on one address while it is connected, and all the others are free to bind. When
+// it is connected anew the kernel asks nobody: it would share a tuple that was claimed meanwhile.
+TEST_F(SockConflict, AWildcardDoesNotComeBackToWhatIsClaimed) {
+  for (const std::uint8_t protocol : {proto_udp, proto_tcp}) {
+    for (const char* claimed : {"192.0.2.1", "2001:db8::1"}) {
+      const bool six = std::string_view(claimed).contains(':');
+      for (const Return& way : {Return{"0.0.0.0", false, "192.0.2.2", !six},
+                                {"::", false, "::ffff:192.0.2.2", !six},
+                                {"::", false, "2001:db8::2", six},
+                                {"::", true, "2001:db8::2", six},
+                                {"::ffff:0.0.0.0", false, "::ffff:192.0.2.2", !six},
+                                {"192.0.2.2", false, "192.0.2.2", false},
+                                {"2001:db8::2", false, "2001:db8::2", false}}) {
+        SCOPED_TRACE(std::string(claimed) + ", bound to " + way.bound_to + (way.v6only ? " v6only" : "") + ", to " +
+                     way.peer + ", protocol " + std::to_string(protocol));
+        const int socket = bound(protocol, way.bound_to, 7, way.v6only);
+        ASSERT_GE(socket, 0);
+        const mstack_tuple key = tuple(claimed, 7, protocol);
+        programs.claim(key);
+        const int free = protocol == proto_udp ? 0 : -ECONNREFUSED;
+        EXPECT_EQ(agent.connect(socket, way.peer, 9), way.taken ? -EADDRINUSE : free);
+        programs.unclaim(key);
+        programs.set_gate(protocol, 7, 0);
+        if (way.taken) {
+          EXPECT_EQ(agent.connect(socket, way.peer, 9), free) << "once it is released";
+        }
+        EXPECT_EQ(agent.close(socket), 0);
+      }
+    }
+  }
+}
+
+// Nor does its own claim stand in the way of an owner that connects, nor does any where the kernel picks the port.
+TEST_F(SockConflict, ConnectIsAsEverWithoutAClaimOfAnothers) {
+  const int owner = bound(proto_udp, "0.0.0.0", 7);
+  ASSERT_GE(owner, 0);
+  claim_for(owner, tuple("0.0.0.0", 7, proto_udp));
+  EXPECT_EQ(agent.connect(owner, "192.0.2.2", 9), 0);
+  EXPECT_FALSE(programs.claimed(tuple("0.0.0.0", 7, proto_udp)));
+
+  Netns::sysctl("ipv4/ip_local_port_range", "50000 50000");
+  programs.claim(tuple("192.0.2.1", 50000, proto_udp));
+  const int unbound = opened(proto_udp, "192.0.2.2");
+  EXPECT_EQ(agent.connect(unbound, "192.0.2.2", 9), 0);
+  EXPECT_EQ(agent.port(unbound), 50000);
+}
+
 // A refused socket is as good as new.
 TEST_F(SockConflict, ARefusedSocketCanBindElsewhere) {
   for (const char* address : {"192.0.2.1", "2001:db8::1"}) {

@@ -175,7 +175,26 @@ TEST_F(Ownership, AWildcardOwnerThatConnectsHoldsOneAddress) {
   if (socket) expect_victim_gets_its_own(socket, {host4_second, contested});
 }
 
-// So does tying it to a device.
+// The other way round: the victim has a wildcard, and while it is connected over one address of the host the attacker
+// binds and claims its port on another. The victim's next peer is reached from there: natively its connected socket
+// would win, and with a claim on the tuple its answers would be the attacker's.
+TEST_F(Ownership, AWildcardThatConnectsAnewSharesNoTuple) {
+  const Fd socket = bound_as(bob, IPPROTO_UDP, {"0.0.0.0", contested});
+  as_user(bob, [&] { ASSERT_EQ(connect_error(socket.get(), {"127.0.0.1", 9}), 0); });
+  const Fd owner = bound_as(alice, IPPROTO_UDP, {host4, contested});
+  claim(owner);
+  ASSERT_TRUE(*claim_);
+  as_user(bob, [&] {
+    disconnect(socket.get());
+    EXPECT_EQ(connect_error(socket.get(), remote), EADDRINUSE);
+    EXPECT_EQ(connect_error(socket.get(), {"127.0.0.1", 9}), EADDRINUSE) << "it knows no more than the peer";
+  });
+  claim_.reset();
+  stack_.reset();
+  as_user(bob, [&] { EXPECT_EQ(connect_error(socket.get(), remote), 0); });
+}
+
+// Tying an owner to a device loosens its hold as well.
 TEST_F(Ownership, AnOwnerTiedToADeviceHoldsThePortThere) {
   const Fd owner = bound_as(alice, IPPROTO_UDP, {host4, contested});
   claim(owner);
