@@ -89,7 +89,7 @@ class Fuzzer {
         protocol::Uplink uplink{.header = RawClient::header(below(2) == 0 ? Type::attach_uplink : Type::detach_uplink),
                                 .name = {},
                                 .mode = static_cast<protocol::XdpMode>(below(5)),
-                                .zero = 0};
+                                .flags = static_cast<std::uint32_t>(below(3))};
         const std::string name = below(2) == 0 ? "up0" : std::string(16, 'x');
         std::ranges::copy(name, uplink.name.begin());
         return bytes_of(uplink);
