@@ -19,7 +19,9 @@
 #include <sys/un.h>
 
 #include <array>
+#include <fstream>
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "support/fixture.hpp"
@@ -186,6 +188,14 @@ TEST_F(HangFuse, ManyFiles) {
   EXPECT_LT(daemon().descriptors(), before + 2000);
 }
 
+// Its main thread has ended; others may hang.
+bool is_zombie(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("State:")) return line.find('Z') != std::string::npos;
+  return false;
+}
+
 // The kernel does not let a process go that has a thread in such a close(). What it held must be free all the same: the
 // pins, the devices and the locks, for another mstackd to start.
 TEST_F(HangFuse, TheNextOneStartsWhileTheLastIsStuck) {
@@ -196,6 +206,7 @@ TEST_F(HangFuse, TheNextOneStartsWhileTheLastIsStuck) {
     expect_asked();
     EXPECT_TRUE(eventually([&] { return client.ends(); })) << "mstackd waits for the thread that hangs";
     ::kill(daemon().pid(), signal);
+    EXPECT_TRUE(eventually([&] { return is_zombie(daemon().pid()); }));
     if (signal == SIGTERM) {
       EXPECT_TRUE(eventually([&] { return world().leftovers_after_end().empty(); }));
     }

@@ -236,7 +236,7 @@ void Collector::fragments_and_routes() {
       add("source route", with_options(udp(t.udp4), options), MSTACK_TX_DROP_SOURCE_ROUTE);
     }
   }
-  for (const std::uint8_t segments : {0, 1, 2}) {
+  for (const std::uint8_t segments : {1, 2, 255}) {  // with none left it names no further stop
     for (const std::uint8_t type : {0, 2, 3, 4, 253}) {
       Bytes routing(24);
       routing[2] = type;
