@@ -124,16 +124,20 @@ void Collector::sources() {
 }
 
 void Collector::protocols() {
-  for (const int protocol : {1, 2, 4, 41, 47, 50, 51, 89, 103, 112, 115, 132, 136, 253, 255}) {
+  // The last three are read: two (SCTP, UDP-Lite) have ports where UDP has them, one is a header that must be walked.
+  for (const int protocol : {1, 2, 4, 41, 47, 50, 89, 103, 112, 115, 253, 255, 132, 136, 51}) {
+    std::optional<mstack_verdict> verdict = MSTACK_TX_DROP_PROTOCOL;
+    if (protocol == IPPROTO_SCTP || protocol == IPPROTO_UDPLITE) verdict = MSTACK_TX_DROP_UNCLAIMED;
+    if (protocol == IPPROTO_AH) verdict.reset();
     for (const auto& [from, to] : {std::pair{tuples_.udp4, tuples_.peer4}, std::pair{tuples_.udp6, tuples_.peer6}}) {
       // What follows is the UDP packet that it might send: only the protocol is wrong.
-      const Bytes right = udp(from);
+      const Bytes right = udp(from, "attack attack");
       const std::size_t header = ethernet_size + (from.ipv6() ? ipv6_size : ipv4_size);
       const Raw raw{.from = from.address,
                     .to = to.address,
                     .protocol = static_cast<std::uint8_t>(protocol),
                     .payload = Bytes(right.begin() + static_cast<std::ptrdiff_t>(header), right.end())};
-      add("protocol " + std::to_string(protocol), build(raw), MSTACK_TX_DROP_PROTOCOL);
+      add("protocol " + std::to_string(protocol), build(raw), verdict);
     }
   }
   for (const std::uint8_t type : {0, 3, 5, 8, 9, 11}) {
