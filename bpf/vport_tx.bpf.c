@@ -26,7 +26,7 @@
  * can, with one that the receiver keeps alone, write into the next datagram of that number, whoever sends it.
  * settle_later() makes that hard, not impossible: so it is for mstackd to allow (--send-fragments).
  */
-const volatile bool send_fragments;
+const volatile __u8 send_fragments;
 
 static __always_inline int drop(__u32 slot, enum mstack_verdict verdict)
 {

@@ -38,12 +38,14 @@ std::string name_of(std::uint32_t id) {
 }
 
 class Chain : public NetTest {
+ public:
+  ~Chain() override { ::umount2(bpffs.c_str(), MNT_DETACH); }
+
  protected:
   Chain() : NetTest({.second = true}) {
     // The test's own, for its mounts are private.
     check(::mount("bpf", bpffs.c_str(), "bpf", 0, "mode=0700"), "mount a bpf filesystem on " + bpffs);
   }
-  ~Chain() override { ::umount2(bpffs.c_str(), MNT_DETACH); }
   void SetUp() override {
     if (const auto why = why_not(); !why.empty()) GTEST_SKIP() << why;
     start_chained();

@@ -67,7 +67,7 @@ class Icmp : public NetTest, public ::testing::WithParamInterface<std::tuple<con
 
   // With DF in IPv4; in IPv6 no router cuts anything up.
   Bytes unfragmentable(const Endpoint& to, std::size_t size) const {
-    const Bytes frame = build(World::udp(service(), to, std::string(size, 'x')));
+    Bytes frame = build(World::udp(service(), to, std::string(size, 'x')));
     if (ipv6()) return frame;
     return build(Raw{.from = service().address,
                      .to = to.address,
