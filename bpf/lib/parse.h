@@ -81,6 +81,20 @@ enum parse_how {
 /* No header that is read starts further behind the one before it; the verifier wants to be told. */
 #define OFFSET_MAX 0x3fff
 
+/*
+ * Does the packet end inside its frame? A program sees the frame's beginning, up to `end`. The rest of a large frame is
+ * in further buffers, and of a packet that the kernel made in pages.
+ */
+static __always_inline bool ends_in_frame(const struct packet *packet, void *ctx, const void *data, const void *end,
+					  __u32 how)
+{
+	__u32 needed = packet->network_offset + packet->length;
+
+	if (needed <= (__u64)(end - data))
+		return true;
+	return needed <= (how & PARSE_IN_TC ? ((struct __sk_buff *)ctx)->len : bpf_xdp_get_buff_len(ctx));
+}
+
 /* Where the transport header is, or where the next extension header is. NULL: beyond all that is read. */
 static __always_inline void *transport_of(const struct packet *packet, void *data)
 {
@@ -175,15 +189,17 @@ static __noinline enum parse_result parse_destination_options(const __u8 *option
 }
 
 /* The header of IPv4, or PARSED: what follows is at transport_offset. */
-static __always_inline enum parse_result parse_ipv4(struct packet *packet, const struct iphdr *ip, const void *end)
+static __always_inline enum parse_result parse_ipv4(struct packet *packet, void *ctx, const void *data, const void *end,
+						    __u32 how)
 {
+	const struct iphdr *ip = data + sizeof(struct ethhdr);
 	__u32 header;
 
 	if ((const void *)(ip + 1) > end || ip->version != 4)
 		return MALFORMED;
 	header = ip->ihl * 4;
 	packet->length = bpf_ntohs(ip->tot_len);
-	if (header < sizeof(*ip) || packet->length < header || packet->length > end - (const void *)ip)
+	if (header < sizeof(*ip) || packet->length < header || !ends_in_frame(packet, ctx, data, end, how))
 		return MALFORMED;
 	packet->protocol = ip->protocol;
 	packet->flow = ip->tos;
@@ -196,13 +212,15 @@ static __always_inline enum parse_result parse_ipv4(struct packet *packet, const
 	return header == sizeof(*ip) ? PARSED : parse_ipv4_options(ip, header, end);
 }
 
-static __always_inline enum parse_result parse_ipv6(struct packet *packet, const struct ipv6hdr *ip, const void *end)
+static __always_inline enum parse_result parse_ipv6(struct packet *packet, void *ctx, const void *data, const void *end,
+						    __u32 how)
 {
+	const struct ipv6hdr *ip = data + sizeof(struct ethhdr);
 
 	if ((const void *)(ip + 1) > end || ip->version != 6)
 		return MALFORMED;
 	packet->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	if (packet->length > end - (const void *)ip)
+	if (!ends_in_frame(packet, ctx, data, end, how))
 		return MALFORMED;
 	packet->protocol = ip->nexthdr;
 	packet->flow = *(const __be32 *)ip & bpf_htonl(0x0fffffff);
@@ -461,9 +479,9 @@ static __always_inline enum parse_result parse(struct packet *packet, void *ctx,
 	packet->headers = 0;
 	packet->ethertype = eth->h_proto;
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		found = parse_ipv4(packet, (void *)(eth + 1), end);
+		found = parse_ipv4(packet, ctx, data, end, how);
 	else if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		found = parse_ipv6(packet, (void *)(eth + 1), end);
+		found = parse_ipv6(packet, ctx, data, end, how);
 	else
 		return eth->h_proto == bpf_htons(ETH_P_ARP) ? PARSED_ARP : NOT_IP;
 	if (found != PARSED)
