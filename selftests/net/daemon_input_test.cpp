@@ -130,7 +130,7 @@ TEST_F(DaemonInput, UnknownVersionIsToldWhichOneIsSpoken) {
 }
 
 TEST_F(DaemonInput, UnknownType) {
-  for (const std::uint32_t type : {0U, 7U, 0x80000000U}) {
+  for (const std::uint32_t type : {0U, 8U, 0x80000000U}) {
     for (const std::size_t size : {sizeof(protocol::Header), sizeof(protocol::OpenVport), sizeof(protocol::Release)}) {
       std::vector<std::uint8_t> bytes(size);
       const auto header = RawClient::header(static_cast<Type>(type));
