@@ -2,13 +2,25 @@
 #include "daemon/options.hpp"
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <map>
 
 #include "map_view.hpp"
 #include "run_dir.hpp"
 
 namespace mstack::daemon {
+namespace {
+
+// One of some words.
+template <class Value>
+void add_choice(CLI::App& app, const std::string& name, Value& value, const std::map<std::string, Value>& choices,
+                const std::string& words, const std::string& description) {
+  app.add_option_function<std::string>(
+         name, [&value, choices](const std::string& word) { value = choices.at(word); }, description)
+      ->check(CLI::IsMember(choices).description(""))
+      ->type_name(words);
+}
+
+}  // namespace
 
 std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   Options options;
@@ -29,20 +41,18 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
       ->type_name("DIR");
   app.add_option("--cgroup", options.cgroup, "Whose processes may own claims [the root of the cgroup2 hierarchy]")
       ->type_name("DIR");
-  const std::map<std::string, protocol::XdpMode> modes = {{"auto", protocol::XdpMode::automatic},
-                                                          {"native", protocol::XdpMode::native},
-                                                          {"generic", protocol::XdpMode::generic}};
-  app.add_option("--xdp-mode", options.xdp_mode, "XDP in the driver, or above it [auto: native if it can]")
-      ->transform(CLI::CheckedTransformer(modes))
-      ->type_name("auto|native|generic");
+  add_choice<protocol::XdpMode>(app, "--xdp-mode", options.xdp_mode,
+                                {{"auto", protocol::XdpMode::automatic},
+                                 {"native", protocol::XdpMode::native},
+                                 {"generic", protocol::XdpMode::generic}},
+                                "auto|native|generic", "XDP in the driver, or above it [auto: native if it can]");
   app.add_flag("--chain", options.chain, "Next to other XDP programs, by libxdp's dispatcher [where one is there]");
-  const std::map<std::string, log::Level> levels = {{"error", log::Level::error},
-                                                    {"warn", log::Level::warn},
-                                                    {"info", log::Level::info},
-                                                    {"debug", log::Level::debug}};
-  app.add_option("--log-level", options.log_level, "How much to tell on stderr [info]")
-      ->transform(CLI::CheckedTransformer(levels))
-      ->type_name("error|warn|info|debug");
+  add_choice<log::Level>(app, "--log-level", options.log_level,
+                         {{"error", log::Level::error},
+                          {"warn", log::Level::warn},
+                          {"info", log::Level::info},
+                          {"debug", log::Level::debug}},
+                         "error|warn|info|debug", "How much to tell on stderr [info]");
   app.add_flag("--keep", options.keep, "On the end, leave everything in place: running stacks go on");
   app.add_flag("--send-fragments", options.send_fragments,
                "Let stacks send fragments: only where they may write into each other's fragmented datagrams");
@@ -65,7 +75,7 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
       app.exit(error);  // --help and --version: on stdout
       return std::unexpected(0);
     }
-    std::cerr << "mstackd: " << error.what() << "; see mstackd --help\n";
+    log::error("{}; see mstackd --help", error.what());
     return std::unexpected(2);
   }
   options.quota.umem_bytes = max_umem_mb << 20;
