@@ -70,19 +70,18 @@ Expected<void> Daemon::start() {
   auto signals = catch_signals();
   if (!signals) return std::unexpected(signals.error());
   signals_ = std::move(*signals);
-  auto lock = lock_run_directory(options_.run_dir);
-  if (!lock) return std::unexpected(lock.error());
-  run_lock_ = std::move(*lock);
-  auto loop = EventLoop::create();
-  if (!loop) return std::unexpected(loop.error());
-  loop_.emplace(std::move(*loop));
-
   needed_ = checks::needed_of_machine();
   needed_.checks.push_back(checks::cgroup_check(options_.cgroup));
   needed_.checks.push_back(checks::pin_dir_check(options_.pin_dir));
   if (auto fit = checks::require(needed_.checks); !fit) return fit;
   for (const checks::Check& check : needed_.checks)
     if (check.state == checks::State::warning) log::warn("{}", check.text);
+  auto lock = lock_run_directory(options_.run_dir);
+  if (!lock) return std::unexpected(lock.error());
+  run_lock_ = std::move(*lock);
+  auto loop = EventLoop::create();
+  if (!loop) return std::unexpected(loop.error());
+  loop_.emplace(std::move(*loop));
   if (auto done = open_kernel(); !done) return done;
   if (auto done = take_over(); !done) return done;
   for (const std::string& name : options_.uplinks)

@@ -98,7 +98,9 @@ class Doctor : public NetTest {
     NetTest::SetUp();
     (void)world().command({"--version"});  // leaves its copy there
     mstack_ = world().directory() + "/mstack";
-    mstackd_ = std::filesystem::read_symlink("/proc/" + std::to_string(daemon().pid()) + "/exe");
+    mstackd_ = world().directory() + "/mstackd";  // another copy
+    std::filesystem::copy_file(std::filesystem::read_symlink("/proc/" + std::to_string(daemon().pid()) + "/exe"),
+                               mstackd_);
   }
 
   // A program of ours in the host namespace, after the loss.
@@ -222,6 +224,7 @@ TEST_F(Doctor, AnyUserMayAsk) {
   EXPECT_EQ(report.exit, failed);
   EXPECT_EQ(report.state("capabilities"), "failed");
   EXPECT_EQ(report.state("kernel"), "ok");
+  expect_mstackd_says_so(loss, report, "capabilities");
 }
 
 TEST_F(Doctor, WhatIsLessIsAWarningAndNoMore) {
