@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 # install_test.sh BUILD: what BUILD installs is enough to build the front page's program, shared and static, with the
-# CMake package and with pkg-config; also after the installation was moved.
+# CMake package and with pkg-config; also after the installation was moved. And what its programs can be told is on the
+# front page and in the manual.
 set -euo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -24,6 +25,24 @@ mv "$work/first" "$prefix"
 libraries=$(dirname "$(find "$prefix" -name libmstack.so)")
 for file in bin/mstack sbin/mstackd share/man/man1/mstack.1 share/man/man8/mstackd.8 lib/systemd/system/mstackd.service; do
   [[ -e $prefix/$file ]] || fail "$file is not installed"
+done
+
+# Every option that --help shows, of each command too.
+options_of() { "$@" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u || true; }
+documented() {
+  local option
+  for option in $(options_of "$@"); do
+    grep -qE -- "$option([^a-z-]|\$)" "$source/README.md" || fail "$option of ${*##*/} is not in README.md"
+    [[ -z $manual ]] || grep -qE "Fl (Fl |-)${option#--}( |\$)" "$manual" || fail "$option of ${*##*/} is not in its manual"
+  done
+}
+manual=$prefix/share/man/man8/mstackd.8 documented "$prefix/sbin/mstackd"
+for command in '' status uplinks vports claims stats doctor attach detach; do
+  # shellcheck disable=SC2086
+  manual=$prefix/share/man/man1/mstack.1 documented "$prefix/bin/mstack" $command
+done
+for example in "$1"/examples/{udp_echo,pkt_gen,claim_denied,lwip_httpd,lwip_iperf,lwip_fetch}; do
+  [[ ! -x $example ]] || manual='' documented "$example"
 done
 
 mkdir "$work/consumer"
