@@ -3,6 +3,7 @@
 // Quotas are per uid, exact, and refuse clearly. Nothing half-made stays: NetTest checks that at the end of each.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <vector>
 
 #include "support/fixture.hpp"
@@ -41,6 +42,46 @@ TEST_F(Quota, RootIsNotExempt) {
   EXPECT_EQ(first.open_vport().error(), 0);
   const RawClient second = raw_client(0);
   EXPECT_EQ(second.open_vport().error(), EDQUOT);
+}
+
+TEST_F(Quota, Queues) {
+  limit({"--max-queues", "6"});
+  // Over all vports of the user.
+  std::optional<Stack> first(std::in_place, world(), alice, VportOptions{.queues = 4, .frames = 64});
+  expect_over_quota(Stack::try_open(world(), alice, {.queues = 3, .frames = 64}), "queues");
+  Stack second(world(), alice, {.queues = 2, .frames = 64});
+  expect_over_quota(Stack::try_open(world(), alice, {.frames = 64}), "queues");
+  Stack other(world(), bob, {.queues = 6, .frames = 64});
+  first.reset();
+  EXPECT_TRUE(eventually([&] { return Stack::try_open(world(), alice, {.queues = 4, .frames = 64}).has_value(); }));
+}
+
+// The third of its four devices cannot be made. What was made before goes, and counts no more.
+TEST_F(Quota, AVportThatFailsHalfwayLeavesNothing) {
+  limit({"--max-vports", "1", "--max-queues", "4", "--max-umem-mb", "1"});
+  const auto of_vports = [&] {
+    std::vector<std::string> all;
+    for (const std::string& link : world().host_links())
+      if (link.starts_with("ms")) all.push_back(link);
+    for (const auto& pin : std::filesystem::directory_iterator(world().pin_dir() + "/links"))
+      if (const std::string name = pin.path().filename(); name.starts_with("host_") || name.starts_with("stack_"))
+        all.push_back(name);
+    return all;
+  };
+  const VportOptions options{.queues = 4, .frames = 128};  // all of the quota
+  for (int round = 0; round < 3; ++round) {
+    const std::string in_the_way = "ms" + std::to_string(pins().meta().next_vport) + "q2";
+    World::in(world().host(), "ip link add " + in_the_way + " type veth peer name aside0");
+    const auto failed = Stack::try_open(world(), alice, options);
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().code, EEXIST) << failed.error().what;
+    EXPECT_TRUE(failed.error().what.starts_with("cannot make the vport: ")) << failed.error().what;
+    World::in(world().host(), "ip link del " + in_the_way);
+    EXPECT_TRUE(eventually([&] { return of_vports().empty(); })) << ::testing::PrintToString(of_vports());
+    expect_idle();
+    EXPECT_TRUE(Stack::try_open(world(), alice, options));
+    EXPECT_TRUE(eventually([&] { return of_vports().empty(); })) << ::testing::PrintToString(of_vports());
+  }
 }
 
 TEST_F(Quota, Claims) {
@@ -100,7 +141,7 @@ TEST_F(Quota, UmemBytes) {
 }
 
 TEST_F(Quota, ZeroIsNoLimit) {
-  limit({"--max-vports", "0", "--max-claims", "0", "--max-umem-mb", "0"});
+  limit({"--max-vports", "0", "--max-queues", "0", "--max-claims", "0", "--max-umem-mb", "0"});
   std::vector<Stack> stacks;
   for (int i = 0; i < 3; ++i) stacks.emplace_back(world());
   EXPECT_TRUE(stacks[2].try_claim(IPPROTO_UDP, port(0)));
