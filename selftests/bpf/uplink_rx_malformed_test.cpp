@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Whatever is wrong with a frame, it goes to the kernel as it came, and never to a claim.
-// Frames of 0 to 13 bytes cannot be given to BPF_PROG_TEST_RUN: those are in selftests/net.
+// Frames of 0 to 13 bytes are refused by BPF_PROG_TEST_RUN, packet sockets and veths alike, so that none comes so far:
+// a stack's are in stress/spoof_test.cpp.
 #include <string>
 
 #include "uplink_rx_fixture.hpp"
