@@ -15,8 +15,10 @@ class Control;
 
 /// A tuple that belongs to a vport: its packets come to the vport's queues, and the vport may send from it.
 ///
-/// A claim lives exactly as long as the socket that owns the tuple, or until release(); nothing else ends it, this
-/// object included, unless this object owns the socket. It may outlive its Vport, and is then worth nothing.
+/// A claim lives as long as the socket that owns the tuple, which it does not survive being connected, bound to a
+/// device or given SO_REUSEADDR or SO_REUSEPORT either; release() ends it before that, and so does the end of the
+/// vport. This object's end is the claim's only if it owns the socket. It may outlive its Vport, and is then worth
+/// nothing.
 ///
 /// Move-only. Thread-safety: different claims may be used by different threads at once; one claim by one at a time.
 class MSTACK_API Claim {

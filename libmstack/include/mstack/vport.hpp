@@ -60,9 +60,13 @@ class MSTACK_API Vport {
   [[nodiscard]] Expected<Claim> claim(const Expected<Tuple>& tuple, const ClaimOptions& options = {});
 
   /// Claims what the socket is bound to: TCP, UDP, UDP-Lite or DCCP, bound since mstackd runs, to a port by its number
-  /// (not to port 0, which it could lose again: EOPNOTSUPP) and to no device, never connected, and not listening. It
-  /// stays the caller's, and the claim lives until its last descriptor is closed, or until it is connected or bound to
-  /// a device.
+  /// (not to port 0, which it could lose again) and to no device, never connected, not listening, and never with
+  /// SO_REUSEADDR or SO_REUSEPORT. It stays the caller's, and the claim lives until its last descriptor is closed, or
+  /// until it is connected, bound to a device or given one of those options. Errors: ENOTSOCK, EAFNOSUPPORT,
+  /// ESOCKTNOSUPPORT (another kind of socket), ENOKEY (not bound, or not since mstackd runs), EOPNOTSUPP (it could lose
+  /// or share its port), EISCONN (connected), EINVAL (listening), EXDEV (of another network namespace), EADDRNOTAVAIL
+  /// (not an address to claim), EADDRINUSE (claimed, or not alone on its port), EDQUOT (quota), ENOSPC (no room for a
+  /// claim).
   [[nodiscard]] Expected<Claim> claim(int bound_socket);
 
   /// The same for many sockets, up to 250 in a message. One result for each, in their order.
