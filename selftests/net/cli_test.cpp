@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -184,6 +185,9 @@ TEST_F(CommandLine, AttachAndDetach) {
   for (const Json& link : uplinks) {
     EXPECT_EQ(link["stays"], link["name"] == "second0");
     EXPECT_EQ(link["mode"], link["name"] == "second0" ? "generic" : "native");
+    if (link["mode"] == "generic") {
+      EXPECT_EQ(link["sends_by"], "tc");
+    }
   }
   EXPECT_EQ(mstack({"detach", "second0"}).exit, done);
   expect_one_line_error(mstack({"detach", "second0"}), failed, "second0");
@@ -198,6 +202,33 @@ TEST_F(CommandLine, AttachAndDetach) {
   }));
   EXPECT_EQ(mstack({"detach", "second0"}).exit, done);
   EXPECT_EQ(json({"uplinks", "--json"})["uplinks"].size(), 1U);
+}
+
+// Native where the driver has it, else generic, or as it is told.
+TEST_F(CommandLine, TheModeIsTheDriversBestOrAsItIsTold) {
+  if (run({"ip", "link", "add", "bridge0", "type", "bridge"}, {.who = {.netns = &world().host()}}).exit != done)
+    GTEST_SKIP() << "this kernel has no bridges, which have no XDP of their own";
+  World::in(world().host(), "ip link add second0 type veth peer name second1");
+  const auto mode_of = [&](const std::string& name) {
+    const Json uplinks = json({"uplinks", "--json"})["uplinks"];
+    for (const Json& link : uplinks)
+      if (link["name"] == name) return link["mode"].get<std::string>();
+    return std::string("not attached");
+  };
+  expect_one_line_error(mstack({"attach", "bridge0", "--xdp-mode", "native"}), failed, "try --xdp-mode generic");
+  EXPECT_EQ(mode_of("bridge0"), "not attached");
+  EXPECT_EQ(attached_xdp(world().host(), "bridge0"), 0U);
+  for (const auto& [name, mode, expected] : {std::tuple{"bridge0", "auto", "generic"},
+                                             {"bridge0", "generic", "generic"},
+                                             {"second0", "auto", "native"},
+                                             {"second0", "native", "native"},
+                                             {"second0", "generic", "generic"}}) {
+    SCOPED_TRACE(std::string(name) + ' ' + mode);
+    EXPECT_EQ(mstack({"attach", name, "--xdp-mode", mode}).exit, done);
+    EXPECT_EQ(mode_of(name), expected);
+    EXPECT_EQ(mstack({"detach", name}).exit, done);
+  }
+  for (const char* name : {"bridge0", "second0"}) World::in(world().host(), "ip link del " + std::string(name));
 }
 
 // What was attached by hand stays when mstackd ends, and with it everything else.
