@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define MSTACK_SCHEMA_VERSION 3
+#define MSTACK_SCHEMA_VERSION 4
 
 #define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
 #define MSTACK_MIN_FRAME      1792 /* bytes of an Ethernet frame that every vport's device takes, at least */
@@ -118,6 +118,7 @@ enum mstack_uplink_flags {
 	MSTACK_UPLINK_GONE = 1 << 4,	/* attached again when an interface of the name `asked` is there */
 	MSTACK_UPLINK_CHAIN = 1 << 5,	/* is to be in a chain of XDP programs */
 	MSTACK_UPLINK_CHAINED = 1 << 6, /* is in one */
+	MSTACK_UPLINK_GUARDED = 1 << 7, /* uplink_tx is on it */
 };
 
 /* meta: one element, written by mstackd at its start */
@@ -132,7 +133,8 @@ struct mstack_meta {
 
 /*
  * Every outcome of a packet, once: X(NAME, "text"). BPF counts by MSTACK_<NAME>, the tools print the text.
- * RX_PASS: left to the kernel's stack untouched. RX_DROP, TX_DROP: dropped. The rest was delivered.
+ * RX_PASS, LO_PASS: left to the kernel's stack untouched. RX_DROP, TX_DROP, GUARD_DROP: dropped. The rest was
+ * delivered.
  */
 #define MSTACK_VERDICTS(X)                                                                                             \
 	X(RX_STEERED, "steered to a vport")                                                                            \
@@ -147,14 +149,16 @@ struct mstack_meta {
 	X(RX_PASS_MALFORMED, "to the kernel: truncated or malformed")                                                  \
 	X(RX_DROP_TOO_BIG, "dropped: larger than the vport's frames")                                                  \
 	X(RX_DROP_NO_VPORT, "dropped: claimed, but the vport is gone")                                                 \
+	X(LO_PASS, "of this host to itself, to the kernel: for no claimed tuple")                                      \
 	X(RX_DELIVERED, "delivered to a stack's socket")                                                               \
 	X(RX_DROP_NO_SOCKET, "dropped: the stack's socket is closed")                                                  \
 	X(RX_DROP_NOT_STEERED, "dropped: reached a stack end without being steered there")                             \
 	X(TX_SENT, "sent by an uplink")                                                                                \
 	X(TX_SENT_SLOW, "handed to the kernel, which finds the neighbour and sends by an uplink")                      \
 	X(TX_TO_HOST, "handed to this host's own stack")                                                               \
+	X(TX_TO_STACK, "handed to a stack of this host")                                                               \
 	X(TX_ANSWERED, "ARP request or neighbour solicitation answered")                                               \
-	X(TX_DROP_NO_VPORT, "dropped: host end of no vport")                                                           \
+	X(TX_DROP_NO_VPORT, "dropped: from a host end of no vport, or to a vport that is gone")                        \
 	X(TX_DROP_MALFORMED, "dropped: truncated or malformed")                                                        \
 	X(TX_DROP_NOT_IP, "dropped: neither IPv4 nor IPv6")                                                            \
 	X(TX_DROP_ARP, "dropped: ARP other than a request for another's address")                                      \
@@ -170,10 +174,12 @@ struct mstack_meta {
 	X(TX_DROP_NOT_LOCAL, "dropped: source is not an address of this host")                                         \
 	X(TX_DROP_DESTINATION, "dropped: destination is not unicast")                                                  \
 	X(TX_DROP_NO_ROUTE, "dropped: no route to the destination")                                                    \
-	X(TX_DROP_TOO_BIG, "dropped: larger than the route's MTU")                                                     \
+	X(TX_DROP_TOO_BIG, "dropped: larger than the route's MTU, or than the frames of the vport it is for")          \
 	X(TX_DROP_NOT_UPLINK, "dropped: the route leaves by no uplink")                                                \
 	X(TX_DROP_NO_NEIGHBOUR, "dropped: the kernel could not take it for neighbour resolution")                      \
-	X(TX_DROP_NEIGHBOUR_PACE, "dropped: too many packets to neighbours that are not known yet")
+	X(TX_DROP_NEIGHBOUR_PACE, "dropped: too many packets to neighbours that are not known yet")                    \
+	X(GUARD_DROP_NOT_OWNER, "dropped: sent from a claimed tuple by another than its owner")                        \
+	X(GUARD_DROP_HEADERS, "dropped: sent from an address of this host, with more headers than are walked")
 
 enum mstack_verdict {
 #define MSTACK_VERDICT_ENUM(name, text) MSTACK_##name,
@@ -186,7 +192,7 @@ enum mstack_verdict {
 struct mstack_vport_stats {
 	__u64 packets[MSTACK_VERDICT_COUNT];
 	__u64 rx_bytes; /* of RX_DELIVERED */
-	__u64 tx_bytes; /* of TX_SENT, TX_SENT_SLOW and TX_TO_HOST */
+	__u64 tx_bytes; /* of TX_SENT, TX_SENT_SLOW, TX_TO_HOST and TX_TO_STACK */
 };
 
 /* events: ring buffer */

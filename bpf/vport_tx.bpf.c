@@ -8,6 +8,7 @@
 
 #include "lib/answer.h"
 #include "lib/count.h"
+#include "lib/deliver.h"
 #include "lib/flow.h"
 #include "lib/fragment.h"
 #include "lib/icmp.h"
@@ -222,6 +223,19 @@ static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct ms
 	return XDP_PASS;
 }
 
+/* The sender is told the reason in its own terms. */
+static __always_inline enum mstack_verdict why_undelivered(enum mstack_verdict delivered)
+{
+	switch (delivered) {
+	case MSTACK_RX_STEERED:
+		return MSTACK_TX_TO_STACK;
+	case MSTACK_RX_DROP_TOO_BIG:
+		return MSTACK_TX_DROP_TOO_BIG;
+	default:
+		return MSTACK_TX_DROP_NO_VPORT;
+	}
+}
+
 /* What the MTU is about: all that is behind the Ethernet header, padding too, as it would be in the next device. */
 static __always_inline __u32 size_of(const struct ethhdr *eth, const void *end)
 {
@@ -241,7 +255,41 @@ static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, 
 	return true;
 }
 
-static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
+/*
+ * To another vport of this host, or to the sender itself: TX_TO_STACK. TX_TO_HOST: nobody has claimed the destination.
+ * Otherwise why it is dropped. Not static, so that the verifier looks at it once.
+ */
+__noinline int send_to_stack(struct xdp_md *ctx, struct packet *packet)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	union owner receiver;
+
+	if (!packet || data + sizeof(struct ethhdr) > end)
+		return MSTACK_TX_DROP_MALFORMED;
+	if (find_receiver(&packet->destination, &receiver) != MSTACK_RX_STEERED)
+		return MSTACK_TX_TO_HOST;
+	return why_undelivered(deliver(ctx, data, end, receiver, packet));
+}
+
+static __always_inline int send_to_this_host(struct xdp_md *ctx, struct ethhdr *eth, struct packet *packet,
+					     const struct mstack_host_end *from)
+{
+	packet->zero = 0; /* see without_ports() */
+	switch (send_to_stack(ctx, packet)) {
+	case MSTACK_TX_TO_STACK:
+		count_sent(from->slot, MSTACK_TX_TO_STACK, (void *)(long)ctx->data_end - (void *)eth);
+		return XDP_REDIRECT;
+	case MSTACK_TX_TO_HOST:
+		return pass_to_slow_path(eth, from);
+	case MSTACK_TX_DROP_TOO_BIG:
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
+	default:
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_VPORT);
+	}
+}
+
+static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct packet *packet,
 				const struct mstack_host_end *from, struct flow *flow, bool may_be_overtaken)
 {
 	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
@@ -257,7 +305,7 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const st
 		return pass_to_slow_path(eth, from);
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
 		if (is_local(packet->destination.addr))
-			return pass_to_slow_path(eth, from);
+			return send_to_this_host(ctx, eth, packet, from);
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
@@ -356,6 +404,24 @@ static __always_inline int slow_drop(__u32 slot, enum mstack_verdict verdict)
 	return TC_ACT_SHOT;
 }
 
+/* vport_tx has looked for a stack that claimed the destination; it may have come meanwhile. */
+static __always_inline int send_to_this_host_slow(struct __sk_buff *skb, const struct packet *packet,
+						  const struct mstack_host_end *from)
+{
+	enum mstack_verdict verdict = MSTACK_TX_TO_HOST;
+	union owner receiver;
+
+	if (find_receiver(&packet->destination, &receiver) == MSTACK_RX_STEERED)
+		verdict = why_undelivered(deliver_from_tc(skb, receiver, packet));
+	/* What the stack wrote as destination MAC has made it another host's before vport_tx wrote ours. */
+	else if (bpf_skb_change_type(skb, PACKET_HOST))
+		verdict = MSTACK_TX_DROP_MALFORMED;
+	if (verdict != MSTACK_TX_TO_HOST && verdict != MSTACK_TX_TO_STACK)
+		return slow_drop(from->slot, verdict);
+	count_sent(from->slot, verdict, skb->len);
+	return verdict == MSTACK_TX_TO_STACK ? TC_ACT_REDIRECT : TC_ACT_OK;
+}
+
 static __always_inline int send_slow(struct __sk_buff *skb, const struct packet *packet,
 				     const struct mstack_host_end *from)
 {
@@ -365,13 +431,8 @@ static __always_inline int send_slow(struct __sk_buff *skb, const struct packet 
 
 	if (!is_unicast(packet->destination.addr))
 		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
-	if (is_local(packet->destination.addr)) {
-		/* What the stack wrote as destination MAC has made it another host's before vport_tx wrote ours. */
-		if (bpf_skb_change_type(skb, PACKET_HOST))
-			return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
-		count_sent(from->slot, MSTACK_TX_TO_HOST, skb->len);
-		return TC_ACT_OK;
-	}
+	if (is_local(packet->destination.addr))
+		return send_to_this_host_slow(skb, packet, from);
 
 	route_query(&fib, packet, skb->ifindex, 0); /* vport_tx checked the length */
 	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {

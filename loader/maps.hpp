@@ -43,6 +43,7 @@ inline constexpr std::array definitions = {
     Definition{"host_ends", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_host_end), MSTACK_MAX_SLOTS},
     Definition{"vports", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_vport), MSTACK_MAX_SLOTS},
     Definition{"vport_devs", BPF_MAP_TYPE_DEVMAP, 4, 4, MSTACK_MAX_SLOTS},
+    Definition{"vport_ifindexes", BPF_MAP_TYPE_HASH, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"vport_xsks", BPF_MAP_TYPE_XSKMAP, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"uplinks", BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, MSTACK_MAX_UPLINKS},
     Definition{"uplink_info", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_uplink), MSTACK_MAX_UPLINKS},

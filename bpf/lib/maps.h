@@ -75,6 +75,14 @@ struct {
 	__type(value, __u32);
 } vport_devs SEC(".maps") __weak;
 
+/* The same once more, for TC: the kernel lets programs of one type alone use a devmap. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MSTACK_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} vport_ifindexes SEC(".maps") __weak;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, MSTACK_MAX_SLOTS);

@@ -16,7 +16,7 @@ struct Verdict {
   std::string_view name, text;
 
   [[nodiscard]] constexpr bool receives() const { return name.starts_with("RX_"); }
-  [[nodiscard]] constexpr bool drops() const { return name.substr(2).starts_with("_DROP_"); }
+  [[nodiscard]] constexpr bool drops() const { return name.contains("_DROP_"); }
   [[nodiscard]] constexpr bool passes() const { return name.starts_with("RX_PASS_"); }
 };
 
@@ -28,7 +28,7 @@ inline constexpr std::array<Verdict, MSTACK_VERDICT_COUNT> verdicts = {{
 
 struct Totals {
   std::uint64_t received = 0;   // delivered to a stack
-  std::uint64_t sent = 0;       // let through from a stack, to the wire or to this host
+  std::uint64_t sent = 0;       // let through from a stack, to the wire, this host or a stack of it
   std::uint64_t dropped = 0;    // for whatever reason, both ways
   std::uint64_t to_kernel = 0;  // received, and none of ours
 };
@@ -37,7 +37,8 @@ struct Totals {
 constexpr Totals totals_of(std::span<const __u64, MSTACK_VERDICT_COUNT> counts) {
   Totals totals;
   totals.received = counts[MSTACK_RX_DELIVERED];
-  totals.sent = counts[MSTACK_TX_SENT] + counts[MSTACK_TX_SENT_SLOW] + counts[MSTACK_TX_TO_HOST];
+  totals.sent =
+      counts[MSTACK_TX_SENT] + counts[MSTACK_TX_SENT_SLOW] + counts[MSTACK_TX_TO_HOST] + counts[MSTACK_TX_TO_STACK];
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     if (verdicts[i].drops()) totals.dropped += counts[i];
     if (verdicts[i].passes()) totals.to_kernel += counts[i];

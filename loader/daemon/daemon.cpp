@@ -15,6 +15,7 @@
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
+#include "net/tc.hpp"
 #include "run_dir.hpp"
 
 namespace mstack::daemon {
@@ -141,7 +142,19 @@ Expected<void> Daemon::take_over() {
   if (auto done = uplinks_->take_over(); !done) return done;
   if (auto done = vports_->take_over(); !done) return done;
   claims_->follow_addresses();
+  attach_to_loopback();
   return {};
+}
+
+// Without it stacks still serve the wire and each other: no reason not to start.
+void Daemon::attach_to_loopback() {
+  const auto attached = net::attach_tc_egress(net::loopback_ifindex, datapath_->programs().lo_tx);
+  if (!attached)
+    log::warn("sockets of this host do not reach stacks: the loopback device: {}", attached.error().what);
+  else if (*attached == net::TcOrder::behind_others)
+    log::warn(
+        "other TC filters on the egress of the loopback device come before MultiStack's: what they end the way of does "
+        "not reach stacks (tc filter show dev lo egress)");
 }
 
 Expected<void> Daemon::start_serving() {
@@ -255,6 +268,8 @@ void Daemon::remove_everything() {
   server_.reset();  // its connections end, and their vports
   if (vports_) vports_->close_all();
   if (uplinks_) uplinks_->detach_all();
+  if (auto detached = net::detach_tc_egress(net::loopback_ifindex); !detached)
+    log::warn("the loopback device: {}", detached.error().what);
   pins_->remove_all();
 }
 

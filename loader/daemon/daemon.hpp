@@ -38,6 +38,7 @@ class Daemon {
   Expected<void> start();
   Expected<void> open_kernel();  // namespaces, programs, maps
   Expected<void> take_over();    // what there is already, and the hooks
+  void attach_to_loopback();
   Expected<void> start_serving();
   void end();
   void remove_everything();

@@ -150,6 +150,7 @@ Expected<void> Datapath::load(const Config& config) {
   }
   const auto fd = [](const bpf_program* program) { return bpf_program__fd(program); };
   programs_ = {.uplink_rx = fd(skeleton_->progs.uplink_rx),
+               .lo_tx = fd(skeleton_->progs.lo_tx),
                .vport_rx = fd(skeleton_->progs.vport_rx),
                .vport_tx = fd(skeleton_->progs.vport_tx),
                .vport_tx_slow = fd(skeleton_->progs.vport_tx_slow),

@@ -18,7 +18,7 @@
 namespace mstack::daemon {
 namespace {
 
-using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;  // vport_devs and vport_xsks are written alike
+using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;  // all maps by slot are written alike
 
 constexpr std::uint32_t known_flags = MSTACK_VPORT_THROUGHPUT;
 constexpr std::uint32_t xdp_headroom = 256, ethernet_header = 14;
@@ -172,7 +172,8 @@ Expected<void> Vport::connect(std::span<const Fd> sockets) {
   for (std::uint32_t queue = 0; queue < record_.queues; ++queue) {
     const std::uint32_t slot = lease_.slot() + queue;
     if (auto bound = bind_xsk(sockets[queue].get(), slot); !bound) return bound;
-    if (auto set = DeviceMap(host_.datapath.map("vport_devs")).set(slot, host_ends_[queue].ifindex()); !set) return set;
+    for (const char* map : {"vport_ifindexes", "vport_devs"})
+      if (auto set = DeviceMap(host_.datapath.map(map)).set(slot, host_ends_[queue].ifindex()); !set) return set;
   }
   // Last of what others see: what is in this map is whole.
   return host_.datapath.vports().set(id_, record_);
@@ -324,7 +325,7 @@ void Vport::erase_entries() const {
   if (auto erased = host_.claims.erase_all_of(id_, lease_.slot()); !erased)
     log::error("claims of vport {}: {}", id_, erased.error().what);
   for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot)
-    (void)DeviceMap(datapath.map("vport_devs")).erase(slot);
+    for (const char* map : {"vport_devs", "vport_ifindexes"}) (void)DeviceMap(datapath.map(map)).erase(slot);
   for (const net::OwnedLink& end : host_ends_)
     if (end) (void)datapath.host_ends().erase(end.ifindex());
   (void)datapath.vports().erase(id_);

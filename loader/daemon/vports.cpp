@@ -65,6 +65,7 @@ Expected<void> Vports::remove(const Plan& plan) const {
   using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;
   for (const std::uint32_t slot : plan.slots) {
     (void)DeviceMap(datapath_->map("vport_devs")).erase(slot);
+    (void)DeviceMap(datapath_->map("vport_ifindexes")).erase(slot);
     (void)DeviceMap(datapath_->map("vport_xsks")).erase(slot);
   }
   for (const std::uint32_t ifindex : plan.host_end_entries) (void)datapath_->host_ends().erase(ifindex);

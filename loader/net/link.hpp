@@ -104,7 +104,7 @@ class OwnedLink {
 
 // Every network namespace has its loopback device at ifindex 1, for ever. So no stack end can be there, and slots,
 // which are the ifindexes of stack ends, begin at 2.
-inline constexpr std::uint32_t first_stack_ifindex = 2;
+inline constexpr std::uint32_t loopback_ifindex = 1, first_stack_ifindex = 2;
 
 struct VethOptions {
   std::uint32_t stack_ifindex = 0;  // first_stack_ifindex or more, and free, or EEXIST

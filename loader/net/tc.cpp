@@ -7,7 +7,12 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "net/message.hpp"
 #include "net/netlink.hpp"
@@ -15,15 +20,33 @@
 namespace mstack::net {
 namespace {
 
-// Where our filter is on a device, so that a later attach finds it: handle and priority.
-constexpr std::uint32_t filter_handle = 1, filter_priority = 1;
+constexpr std::uint32_t clsact_ingress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+constexpr std::uint32_t clsact_egress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
 
-void address_filter(tcmsg& header, std::uint32_t ifindex) {
+// Where a filter is on a device.
+struct Place {
+  std::uint32_t ifindex, parent, handle, priority;
+};
+
+// On a device that is ours alone: so that a later attach finds it.
+constexpr Place on_ingress(std::uint32_t ifindex) {
+  return {.ifindex = ifindex, .parent = clsact_ingress, .handle = 1, .priority = 1};
+}
+
+// Next to others it is known by a handle that nobody else takes, and by its name, which also says whether the qdisc
+// came with it.
+constexpr std::uint32_t shared_handle = 0x4d53;  // "MS"
+constexpr const char* plain_name = "mstack";
+constexpr const char* name_with_qdisc = "mstack+clsact";
+// Filters of one priority are all of one kind: this many may be another's, of another kind.
+constexpr std::uint32_t most_priorities = 64;
+
+void address_filter(tcmsg& header, const Place& place) {
   header.tcm_family = AF_UNSPEC;
-  header.tcm_ifindex = static_cast<int>(ifindex);
-  header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
-  header.tcm_handle = filter_handle;
-  header.tcm_info = TC_H_MAKE(filter_priority << 16, htons(ETH_P_ALL));
+  header.tcm_ifindex = static_cast<int>(place.ifindex);
+  header.tcm_parent = place.parent;
+  header.tcm_handle = place.handle;
+  header.tcm_info = TC_H_MAKE(place.priority << 16, htons(ETH_P_ALL));
 }
 
 Expected<void> add_qdisc(Netlink& netlink, std::uint32_t ifindex, std::uint32_t parent, const std::string& kind) {
@@ -37,10 +60,103 @@ Expected<void> add_qdisc(Netlink& netlink, std::uint32_t ifindex, std::uint32_t 
   return netlink.request(request, "cannot add a " + kind + " qdisc");
 }
 
-Expected<void> add_clsact(Netlink& netlink, std::uint32_t ifindex) {
+// Whether it was not there before.
+Expected<bool> add_clsact(Netlink& netlink, std::uint32_t ifindex) {
   auto added = add_qdisc(netlink, ifindex, TC_H_CLSACT, "clsact");
-  if (!added && added.error().code == EEXIST) return {};
-  return added;
+  if (!added && added.error().code == EEXIST) return false;
+  if (!added) return std::unexpected(added.error());
+  return true;
+}
+
+Expected<void> put_filter(Netlink& netlink, const Place& place, int program_fd, const char* name, int flags) {
+  Request request(RTM_NEWTFILTER, static_cast<std::uint16_t>(NLM_F_CREATE | flags), sizeof(tcmsg));
+  nlmsghdr* message = request.message();
+  address_filter(request.header<tcmsg>(), place);
+  mnl_attr_put_strz(message, TCA_KIND, "bpf");
+  nlattr* options = mnl_attr_nest_start(message, TCA_OPTIONS);
+  mnl_attr_put_u32(message, TCA_BPF_FD, static_cast<std::uint32_t>(program_fd));
+  mnl_attr_put_strz(message, TCA_BPF_NAME, name);
+  mnl_attr_put_u32(message, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  mnl_attr_nest_end(message, options);
+  return netlink.request(request,
+                         "cannot attach a TC program to the device of ifindex " + std::to_string(place.ifindex));
+}
+
+struct Filter {
+  std::uint32_t handle = 0, priority = 0;
+  std::string kind, name;
+
+  [[nodiscard]] bool is_ours() const {
+    return kind == "bpf" && handle == shared_handle && (name == plain_name || name == name_with_qdisc);
+  }
+};
+
+Filter parse_filter(const nlmsghdr& message, const tcmsg& header) {
+  Filter filter = {.handle = header.tcm_handle, .priority = header.tcm_info >> 16, .kind = {}, .name = {}};
+  for_each_attribute(message, sizeof(tcmsg), [&filter](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == TCA_KIND) filter.kind = text_of(attribute);
+    if (mnl_attr_get_type(attribute) != TCA_OPTIONS) return;
+    for_each_nested(attribute, [&filter](const nlattr* option) {
+      if (mnl_attr_get_type(option) == TCA_BPF_NAME) filter.name = text_of(option);
+    });
+  });
+  return filter;
+}
+
+// In the order in which a packet meets them, but for those of one priority.
+Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex, std::uint32_t parent) {
+  Request request(RTM_GETTFILTER, 0, sizeof(tcmsg));
+  auto& asked = request.header<tcmsg>();
+  asked.tcm_family = AF_UNSPEC;
+  asked.tcm_ifindex = static_cast<int>(ifindex);
+  asked.tcm_parent = parent;
+  std::vector<Filter> filters;
+  auto dumped = netlink.dump(request, "cannot list a device's TC filters", [&filters](const nlmsghdr& message) {
+    const auto header = header_of<tcmsg>(message);
+    if (header && header->tcm_handle != 0) filters.push_back(parse_filter(message, *header));
+  });
+  if (!dumped) return std::unexpected(dumped.error());
+  std::ranges::stable_sort(filters, {}, &Filter::priority);
+  return filters;
+}
+
+// An ingress qdisc takes filters for an egress, and runs them where packets come in.
+Expected<bool> has_ingress_qdisc(Netlink& netlink, std::uint32_t ifindex) {
+  Request request(RTM_GETQDISC, 0, sizeof(tcmsg));
+  request.header<tcmsg>().tcm_family = AF_UNSPEC;
+  bool found = false;
+  auto dumped = netlink.dump(request, "cannot list qdiscs", [&found, ifindex](const nlmsghdr& message) {
+    const auto header = header_of<tcmsg>(message);
+    if (!header || header->tcm_ifindex != static_cast<int>(ifindex)) return;
+    for_each_attribute(message, sizeof(tcmsg), [&found](const nlattr* attribute) {
+      if (mnl_attr_get_type(attribute) == TCA_KIND) found |= text_of(attribute) == "ingress";
+    });
+  });
+  if (!dumped) return std::unexpected(dumped.error());
+  return found;
+}
+
+Expected<void> put_in_front(Netlink& netlink, Place place, int program_fd, const char* name) {
+  for (place.priority = 1;; ++place.priority) {
+    auto put = put_filter(netlink, place, program_fd, name, NLM_F_EXCL);
+    const bool is_anothers = !put && (put.error().code == EINVAL || put.error().code == EEXIST);
+    if (!is_anothers || place.priority == most_priorities) return put;
+  }
+}
+
+Expected<void> remove_unused_clsact(Netlink& netlink, std::uint32_t ifindex) {
+  for (const std::uint32_t parent : {clsact_ingress, clsact_egress}) {
+    const auto filters = filters_of(netlink, ifindex, parent);
+    if (!filters) return std::unexpected(filters.error());
+    if (!filters->empty()) return {};
+  }
+  Request request(RTM_DELQDISC, 0, sizeof(tcmsg));
+  auto& header = request.header<tcmsg>();
+  header.tcm_family = AF_UNSPEC;
+  header.tcm_ifindex = static_cast<int>(ifindex);
+  header.tcm_parent = TC_H_CLSACT;
+  header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+  return netlink.request(request, "cannot remove a clsact qdisc");
 }
 
 }  // namespace
@@ -52,25 +168,60 @@ Expected<void> add_queue(Netlink& netlink, std::uint32_t ifindex) {
 Expected<void> attach_tc_ingress(std::uint32_t ifindex, int program_fd) {
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return std::unexpected(netlink.error());
-  if (auto added = add_clsact(*netlink, ifindex); !added) return added;
+  if (auto added = add_clsact(*netlink, ifindex); !added) return std::unexpected(added.error());
+  return put_filter(*netlink, on_ingress(ifindex), program_fd, plain_name, NLM_F_REPLACE);
+}
 
-  Request request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, sizeof(tcmsg));
-  nlmsghdr* message = request.message();
-  address_filter(request.header<tcmsg>(), ifindex);
-  mnl_attr_put_strz(message, TCA_KIND, "bpf");
-  nlattr* options = mnl_attr_nest_start(message, TCA_OPTIONS);
-  mnl_attr_put_u32(message, TCA_BPF_FD, static_cast<std::uint32_t>(program_fd));
-  mnl_attr_put_strz(message, TCA_BPF_NAME, "mstack");
-  mnl_attr_put_u32(message, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-  mnl_attr_nest_end(message, options);
-  return netlink->request(request, "cannot attach a TC program to the device of ifindex " + std::to_string(ifindex));
+Expected<TcOrder> attach_tc_egress(std::uint32_t ifindex, int program_fd) {
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return std::unexpected(netlink.error());
+  const auto ingress = has_ingress_qdisc(*netlink, ifindex);
+  if (!ingress) return std::unexpected(ingress.error());
+  if (*ingress)
+    return failure(EBUSY,
+                   "an ingress qdisc is where a clsact would have to be: put a clsact there, which can do all "
+                   "that an ingress can");
+  const auto added = add_clsact(*netlink, ifindex);
+  if (!added) return std::unexpected(added.error());
+  auto filters = filters_of(*netlink, ifindex, clsact_egress);
+  if (!filters) return std::unexpected(filters.error());
+
+  Place place = {.ifindex = ifindex, .parent = clsact_egress, .handle = shared_handle, .priority = 0};
+  const auto own = std::ranges::find_if(*filters, &Filter::is_ours);
+  if (own != filters->end()) {
+    place.priority = own->priority;
+    if (auto put = put_filter(*netlink, place, program_fd, own->name.c_str(), NLM_F_REPLACE); !put)
+      return std::unexpected(put.error());
+  } else if (auto put = put_in_front(*netlink, place, program_fd, *added ? name_with_qdisc : plain_name); !put) {
+    if (*added) (void)remove_unused_clsact(*netlink, ifindex);
+    return std::unexpected(put.error());
+  }
+  filters = filters_of(*netlink, ifindex, clsact_egress);
+  if (!filters) return std::unexpected(filters.error());
+  return !filters->empty() && filters->front().is_ours() ? TcOrder::first : TcOrder::behind_others;
+}
+
+Expected<void> detach_tc_egress(std::uint32_t ifindex) {
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return std::unexpected(netlink.error());
+  const auto filters = filters_of(*netlink, ifindex, clsact_egress);
+  if (!filters) return std::unexpected(filters.error());
+  const auto own = std::ranges::find_if(*filters, &Filter::is_ours);
+  if (own == filters->end()) return {};
+
+  Request request(RTM_DELTFILTER, 0, sizeof(tcmsg));
+  address_filter(request.header<tcmsg>(),
+                 {.ifindex = ifindex, .parent = clsact_egress, .handle = own->handle, .priority = own->priority});
+  mnl_attr_put_strz(request.message(), TCA_KIND, "bpf");
+  if (auto removed = netlink->request(request, "cannot remove a TC program"); !removed) return removed;
+  return own->name == name_with_qdisc ? remove_unused_clsact(*netlink, ifindex) : Expected<void>();
 }
 
 Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex) {
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return std::unexpected(netlink.error());
   Request request(RTM_GETTFILTER, 0, sizeof(tcmsg));
-  address_filter(request.header<tcmsg>(), ifindex);
+  address_filter(request.header<tcmsg>(), on_ingress(ifindex));
   mnl_attr_put_strz(request.message(), TCA_KIND, "bpf");
   std::uint32_t id = 0;
   auto found = netlink->request(request, "cannot ask for a device's TC program", [&id](const nlmsghdr& message) {

@@ -271,7 +271,7 @@ void Programs::foreign(std::string_view text) const {
 
 void Programs::add_slots(std::uint16_t first, std::uint16_t count) {
   for (std::uint32_t slot = first; slot < std::uint32_t{first} + count; ++slot) {
-    update(map("vport_devs"), slot, Netns::ifindex("lo"), "vport_devs");
+    for (const char* name : {"vport_devs", "vport_ifindexes"}) update(map(name), slot, Netns::ifindex("lo"), name);
     watch(slot);
   }
 }

@@ -13,22 +13,26 @@ namespace {
 using model::Direction;
 
 Program any_program(Random& random) {
-  static constexpr Program by_weight[] = {Program::uplink_rx, Program::uplink_rx, Program::uplink_rx,
-                                          Program::vport_tx,  Program::vport_tx,  Program::vport_tx,
-                                          Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow};
+  static constexpr Program by_weight[] = {
+      Program::uplink_rx, Program::uplink_rx, Program::uplink_rx, Program::vport_tx,      Program::vport_tx,
+      Program::vport_tx,  Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow, Program::lo_tx};
   return random.of(by_weight);
+}
+
+bool is_received(Program program) {
+  return program == Program::uplink_rx || program == Program::vport_rx || program == Program::lo_tx;
 }
 
 Step step_of(Random& random, Program program, std::uint32_t ingress, Draft draft) {
   mutate(random, draft);
-  if (program == Program::vport_tx_slow) draft.bytes.resize(std::min<std::size_t>(draft.size(), 1314));
+  if (is_tc(program)) draft.bytes.resize(std::min<std::size_t>(draft.size(), 1314));
   if (draft.size() < shortest_frame(program)) draft.zeros(shortest_frame(program) - draft.size());
   return {.program = program, .ingress = ingress, .frame = std::move(draft.bytes)};
 }
 
 std::vector<Step> one_frame(Random& random, const World& world) {
   const Program program = any_program(random);
-  const bool received = program == Program::uplink_rx || program == Program::vport_rx;
+  const bool received = is_received(program);
   Draft draft = whole_frame(random, world.state(), received ? Direction::received : Direction::transmitted);
   const std::uint32_t ingress = random.of(world.ingresses(program));
   if (program == Program::vport_rx && !random.one_in(3)) model::put(draft.bytes, 0, model::stack_mac(ingress));
@@ -69,15 +73,14 @@ std::vector<Step> fragments(Random& random, const World& world) {
       steps.push_back(change_of_claim(random, world, pieces.ends.own));
       undo.push_back(as_it_is(world, steps.back()));
     }
-    const Program here = !received && random.one_in(3) ? Program::vport_tx_slow : program;
-    const std::uint32_t from = random.one_in(10) ? random.of(world.ingresses(here)) : ingress;
+    const Program here = random.one_in(3) ? (received ? Program::lo_tx : Program::vport_tx_slow) : program;
+    const std::uint32_t from = random.one_in(10) || received ? random.of(world.ingresses(here)) : ingress;
     if (is_touched && random.one_in(3)) {
       steps.push_back(step_of(random, here, from, std::move(frame)));
       continue;
     }
-    const std::size_t size = here == Program::vport_tx_slow
-                                 ? std::clamp<std::size_t>(frame.size(), shortest_frame(here), 1314)
-                                 : frame.size();
+    const std::size_t size =
+        is_tc(here) ? std::clamp<std::size_t>(frame.size(), shortest_frame(here), 1314) : frame.size();
     frame.bytes.resize(size);
     steps.push_back({.program = here, .ingress = from, .frame = std::move(frame.bytes)});
   }

@@ -36,11 +36,15 @@ constexpr std::array fates{Fate{Program::uplink_rx, MSTACK_RX_STEERED},
                            Fate{Program::uplink_rx, MSTACK_RX_PASS_MALFORMED},
                            Fate{Program::vport_tx, MSTACK_TX_SENT},
                            Fate{Program::vport_tx, std::nullopt},
+                           Fate{Program::vport_tx, MSTACK_TX_TO_STACK},
                            Fate{Program::vport_tx, MSTACK_TX_DROP_UNCLAIMED},
                            Fate{Program::vport_tx, MSTACK_TX_DROP_NOT_OWNER},
                            Fate{Program::vport_tx, MSTACK_TX_DROP_MALFORMED},
                            Fate{Program::vport_tx_slow, MSTACK_TX_SENT_SLOW},
-                           Fate{Program::vport_tx_slow, MSTACK_TX_TO_HOST}};
+                           Fate{Program::vport_tx_slow, MSTACK_TX_TO_HOST},
+                           Fate{Program::vport_tx_slow, MSTACK_TX_TO_STACK},
+                           Fate{Program::lo_tx, MSTACK_RX_STEERED},
+                           Fate{Program::lo_tx, MSTACK_LO_PASS}};
 constexpr std::array fates_of_later{
     Fate{Program::uplink_rx, MSTACK_RX_PASS_FRAGMENT}, Fate{Program::uplink_rx, MSTACK_RX_PASS_OVERLAP},
     Fate{Program::vport_tx, MSTACK_TX_DROP_FRAGMENT}, Fate{Program::vport_tx, MSTACK_TX_DROP_OVERLAP}};

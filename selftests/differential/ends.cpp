@@ -29,6 +29,19 @@ model::Tuple own_end(Random& random, const model::State& state) {
   return tuple;
 }
 
+// Now and then the other end is a stack's of this host, too.
+void meet_a_claim(Random& random, const model::State& state, Ends& ends) {
+  if (state.claims.empty() || !random.one_in(6)) return;
+  for (int tries = 0; tries < 8; ++tries) {
+    const model::Tuple& tuple =
+        std::next(state.claims.begin(), static_cast<std::ptrdiff_t>(random.below(state.claims.size())))->first;
+    if (tuple.protocol != ends.own.protocol || tuple.address.is_ip4() != ends.own.address.is_ip4()) continue;
+    if (!tuple.address.is_any()) ends.other = tuple.address;
+    ends.other_port = tuple.port;
+    return;
+  }
+}
+
 void add_macs(Random& random, Draft& draft) {
   if (random.one_in(4)) {
     for (int i = 0; i < 12; ++i) draft.u8(random.byte());
@@ -50,6 +63,7 @@ Ends any_ends(Random& random, const model::State& state) {
   Ends ends{.own = own_end(random, state), .other = {}};
   ends.other = other_end(random, ends.own.address);
   ends.other_port = random.one_in(3) ? random.of(pools().ports) : static_cast<std::uint16_t>(random.next());
+  meet_a_claim(random, state, ends);
   return ends;
 }
 

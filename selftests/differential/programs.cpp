@@ -32,7 +32,7 @@ void make_plain_array(bpf_map* map) {
 }  // namespace
 
 const char* name_of(Program program) {
-  static constexpr const char* names[] = {"uplink_rx", "vport_rx", "vport_tx", "vport_tx_slow"};
+  static constexpr const char* names[] = {"uplink_rx", "vport_rx", "vport_tx", "vport_tx_slow", "lo_tx"};
   return names[static_cast<std::size_t>(program)];
 }
 
@@ -114,9 +114,8 @@ const Outcome& Programs::run(Program program, std::span<const std::uint8_t> fram
   __sk_buff skb{};
   skb.ifindex = ingress;
   skb.ingress_ifindex = ingress;
-  const bool is_tc = program == Program::vport_tx_slow;
-  options.ctx_in = is_tc ? static_cast<void*>(&skb) : &xdp;
-  options.ctx_size_in = is_tc ? sizeof skb : sizeof xdp;
+  options.ctx_in = is_tc(program) ? static_cast<void*>(&skb) : &xdp;
+  options.ctx_size_in = is_tc(program) ? sizeof skb : sizeof xdp;
   const int error = bpf_prog_test_run_opts(fds_[static_cast<std::size_t>(program)], &options);
   if (error != 0)
     fail(std::string("test run of ") + name_of(program) + " with " + std::to_string(frame.size()) + " bytes", -error);

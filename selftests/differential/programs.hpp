@@ -18,13 +18,16 @@ struct mstack_bpf;
 
 namespace differential {
 
-enum class Program { uplink_rx, vport_rx, vport_tx, vport_tx_slow };
-inline constexpr std::size_t program_count = 4;
+enum class Program { uplink_rx, vport_rx, vport_tx, vport_tx_slow, lo_tx };
+inline constexpr std::size_t program_count = 5;
+inline constexpr bool is_tc(Program program) {
+  return program == Program::vport_tx_slow || program == Program::lo_tx;
+}
 const char* name_of(Program program);
 
 // BPF_PROG_TEST_RUN takes no less than an Ethernet header, and as TC no less than the IP header that it speaks of.
 inline constexpr std::size_t shortest_frame(Program program) {
-  return program == Program::vport_tx_slow ? 14 + 40 : 14;
+  return is_tc(program) ? 14 + 40 : 14;
 }
 const char* name_of(mstack_verdict verdict);
 

@@ -18,9 +18,11 @@ using model::Action;
 
 // The model's word for what a program returned.
 std::optional<Action> action_of(Program program, std::uint32_t returned) {
-  if (program == Program::vport_tx_slow) {
+  if (is_tc(program)) {
     switch (returned) {
-      case TC_ACT_OK: return Action::pass;
+      case TC_ACT_OK: return program == Program::vport_tx_slow ? std::optional(Action::pass) : std::nullopt;
+      case static_cast<std::uint32_t>(TC_ACT_UNSPEC):  // to other filters, which may be there
+        return program == Program::lo_tx ? std::optional(Action::pass) : std::nullopt;
       case TC_ACT_SHOT: return Action::drop;
       case TC_ACT_REDIRECT: return Action::forward;
       default: return std::nullopt;
@@ -47,7 +49,8 @@ std::string text(std::optional<mstack_verdict> verdict, std::uint32_t slot) {
 }
 
 bool is_sent(mstack_verdict verdict) {
-  return verdict == MSTACK_TX_SENT || verdict == MSTACK_TX_SENT_SLOW || verdict == MSTACK_TX_TO_HOST;
+  return verdict == MSTACK_TX_SENT || verdict == MSTACK_TX_SENT_SLOW || verdict == MSTACK_TX_TO_HOST ||
+         verdict == MSTACK_TX_TO_STACK;
 }
 
 }  // namespace
@@ -77,6 +80,7 @@ model::Decision Trial::decide(const Step& step) {
     case Program::vport_rx: return model::vport_rx(frame, step.ingress, step.ingress == World::slot_with_socket);
     case Program::vport_tx: return model::vport_tx(world_.state(), memory_, frame, step.ingress);
     case Program::vport_tx_slow: return model::vport_tx_slow(world_.state(), memory_, frame, step.ingress);
+    case Program::lo_tx: return model::lo_tx(world_.state(), memory_, frame);
   }
   throw std::logic_error("no such program");
 }
@@ -114,7 +118,7 @@ void Trial::settle_doubt(const Step& step, model::Decision& expected, const Outc
   if (!doubt || outcome.verdict != doubt->otherwise || expected.verdict == doubt->otherwise) return;
   doubt->table->forget(doubt->datagram);
   ++lost_;
-  const bool received = step.program == Program::uplink_rx;
+  const bool received = step.program == Program::uplink_rx || step.program == Program::lo_tx;
   expected = {.action = received ? Action::pass : Action::drop,
               .verdict = doubt->otherwise,
               .slot = received ? 0 : world_.state().host_ends.at(step.ingress).slot,

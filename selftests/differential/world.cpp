@@ -100,7 +100,8 @@ World::World(bool send_fragments) {
   Netns::ip("link set narrow mtu " + std::to_string(narrow_mtu));
   for (const std::uint32_t slot : slots_with_stack_end) {
     const bool is_narrow = slot == 2;
-    update(programs_->map("vport_devs"), slot, Netns::ifindex(is_narrow ? "narrow" : "lo"));
+    for (const char* map : {"vport_devs", "vport_ifindexes"})
+      update(programs_->map(map), slot, Netns::ifindex(is_narrow ? "narrow" : "lo"));
     state_.slots[slot] = is_narrow ? narrow_mtu : 65535;
   }
   add_host_end("host0", 1, 1);
@@ -116,7 +117,11 @@ World::World(bool send_fragments) {
   // Mostly by the vport that has most claims.
   const std::vector<std::uint32_t> sending{
       host0, host0, host0, host0, host2, host2, Netns::ifindex("host1"), Netns::ifindex("away0")};
-  ingresses_ = {{{Netns::ifindex("up0")}, {slot_with_socket, slot_with_socket, slot_without_socket}, sending, sending}};
+  ingresses_ = {{{Netns::ifindex("up0")},
+                 {slot_with_socket, slot_with_socket, slot_without_socket},
+                 sending,
+                 sending,
+                 {Netns::ifindex("lo")}}};
 }
 
 void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {

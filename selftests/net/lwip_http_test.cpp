@@ -156,6 +156,18 @@ TEST_F(LwipHttp, EndsCleanlyInTheMiddleOfATransfer) {
   EXPECT_EQ(pins().claims().size(), 0U);
 }
 
+TEST_F(LwipHttp, AKernelClientOnTheSameHost) {
+  const Process server = start_httpd();
+  for (const bool ipv6 : {false, true}) {
+    const Completed done = run({"curl", "-sS", "--max-time", "50", url("/bytes/3000000", ipv6)},
+                               {.who = {.netns = &world().host(), .uid = bob}}, Deadline{60s});
+    EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+    ASSERT_EQ(done.out.size(), 3'000'000U);
+    for (std::size_t i = 0; i < done.out.size(); ++i)
+      ASSERT_EQ(static_cast<std::uint8_t>(done.out[i]), http::generated_byte(i)) << "byte " << i;
+  }
+}
+
 TEST_F(LwipHttp, EachQueueIsAProcess) {
   Process server = start_httpd({"--queues", "4", "--statistics"});
   const Completed load = on_wire({"ab", "-q", "-k", "-n", "4000", "-c", "200", url("/bytes/100")});

@@ -73,5 +73,34 @@ TEST_F(LwipFetch, FromAnotherHost) {
   EXPECT_EQ(pins().claims().size(), 0U);
 }
 
+// The server is the kernel's, by the address that lwIP has too: one way by the host end, the other by the loopback
+// device, in segments that no NIC has cut and checksums that none has finished.
+TEST_F(LwipFetch, FromTheSameHost) {
+  const std::string root = folder("www");
+  const std::string small = noise(100, 1), large = noise(5'000'000, 2);
+  write_file(root + "/small", small);
+  write_file(root + "/large", large);
+  for (const bool ipv6 : {false, true}) {
+    const Endpoint server{ipv6 ? host6 : host4, 80}, from{server.address, 0};
+    const Process nginx = start_nginx(server, root, world().host());
+    const Completed done = fetch(from, server, {"/small", "/large", "/small"});
+    EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+    EXPECT_TRUE(done.out == small + large + small) << done.out.size();
+    const Completed closed = fetch(from, {server.address, 81}, {"/small"});
+    EXPECT_EQ(closed.exit.code, 1);
+    EXPECT_NE(closed.err.find("refused"), std::string::npos) << closed.err;
+  }
+  EXPECT_GT(pins().counter(MSTACK_TX_TO_HOST), 0U);
+}
+
+// Both ends are lwIP, of two vports.
+TEST_F(LwipFetch, FromAStackOfTheSameHost) {
+  const Process server = start_httpd();
+  const Completed done = fetch({host4, 0}, {host4, http_port}, {"/bytes/5000000"});
+  EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+  EXPECT_EQ(done.out.size(), 5'000'000U);
+  EXPECT_GT(pins().counter(MSTACK_TX_TO_STACK), 5'000'000U / 1460);
+}
+
 }  // namespace
 }  // namespace mstack::test

@@ -105,6 +105,7 @@ void parse_transport(Packet& packet, std::span<const std::uint8_t> from, std::sp
   } else if (packet.protocol == IPPROTO_TCP && transport.size() >= tcp_size) {
     header = std::min<std::size_t>(transport.size(), (transport[12] >> 4) * 4U);
     packet.tcp_flags = transport[13];
+    packet.sequence = get16(transport, 4) << 16 | get16(transport, 6);
   }
   if (header != 0) {
     packet.from.port = static_cast<std::uint16_t>(get16(transport, 0));

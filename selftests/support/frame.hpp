@@ -96,7 +96,8 @@ struct Packet {
   Endpoint from;
   Endpoint to;
   std::uint8_t tcp_flags = 0;
-  std::string payload;  // of TCP and UDP; else of IP
+  std::uint32_t sequence = 0;  // of TCP
+  std::string payload;         // of TCP and UDP; else of IP
 };
 std::optional<Packet> parse(std::span<const std::uint8_t> frame);
 

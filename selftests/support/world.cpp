@@ -276,8 +276,10 @@ std::vector<std::string> World::leftovers_after_end() const {
     check(::bpf_prog_query(cgroup.get(), type, 0, &flags, nullptr, &count), "query cgroup programs");
     if (count != 0) left.push_back("cgroup program of type " + std::to_string(type));
   }
-  const auto queue_discs = join_lines(in(host_, "tc qdisc show dev " + uplink));
-  if (queue_discs.find("clsact") != std::string::npos) left.push_back("clsact on " + uplink);
+  for (const std::string& device : {uplink, std::string("lo")}) {
+    const auto queue_discs = join_lines(in(host_, "tc qdisc show dev " + device));
+    if (queue_discs.find("clsact") != std::string::npos) left.push_back("clsact on " + device);
+  }
   return left;
 }
 

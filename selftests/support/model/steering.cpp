@@ -5,25 +5,6 @@
 #include <ranges>
 
 namespace model {
-namespace {
-
-Decision pass(mstack_verdict verdict) {
-  return {.action = Action::pass, .verdict = verdict};
-}
-
-Decision pass(Reason reason) {
-  switch (reason) {
-    case Reason::not_ip:
-    case Reason::arp: return pass(MSTACK_RX_PASS_NOT_IP);
-    case Reason::malformed: return pass(MSTACK_RX_PASS_MALFORMED);
-    case Reason::fragment: return pass(MSTACK_RX_PASS_FRAGMENT);
-    case Reason::too_many_headers:
-    case Reason::source_routed: return pass(MSTACK_RX_PASS_HEADERS);
-    case Reason::protocol: return pass(MSTACK_RX_PASS_PROTOCOL);
-    case Reason::quote: return pass(MSTACK_RX_PASS_ICMP);
-  }
-  throw std::logic_error("a reason that has no verdict");
-}
 
 std::expected<Claim, mstack_verdict> receiver_of(const State& state, const Tuple& to) {
   const Claim* claim = state.find(to);
@@ -52,6 +33,26 @@ Decision steer(const State& state, View frame, const Tuple& remote, const Tuple&
           .first_slot = claim.slot,
           .queues = claim.queues,
           .flow = {remote, local}};
+}
+
+namespace {
+
+Decision pass(mstack_verdict verdict) {
+  return {.action = Action::pass, .verdict = verdict};
+}
+
+Decision pass(Reason reason) {
+  switch (reason) {
+    case Reason::not_ip:
+    case Reason::arp: return pass(MSTACK_RX_PASS_NOT_IP);
+    case Reason::malformed: return pass(MSTACK_RX_PASS_MALFORMED);
+    case Reason::fragment: return pass(MSTACK_RX_PASS_FRAGMENT);
+    case Reason::too_many_headers:
+    case Reason::source_routed: return pass(MSTACK_RX_PASS_HEADERS);
+    case Reason::protocol: return pass(MSTACK_RX_PASS_PROTOCOL);
+    case Reason::quote: return pass(MSTACK_RX_PASS_ICMP);
+  }
+  throw std::logic_error("a reason that has no verdict");
 }
 
 // Whoever a datagram's first fragment went to gets the rest, and what went to the kernel goes there whole. Of several
@@ -121,6 +122,14 @@ Decision uplink_rx(const State& state, Memory& memory, View frame) {
   Decision decision = decide();
   decision.kind = kind_of(*network);
   decision.is_ip6 = network->is_ip6;
+  return decision;
+}
+
+// As from the wire; the kernel's reasons are all one.
+Decision lo_tx(const State& state, Memory& memory, View frame) {
+  Decision decision = uplink_rx(state, memory, frame);
+  if (decision.action == Action::pass) decision.verdict = MSTACK_LO_PASS;
+  if (decision.doubt) decision.doubt->otherwise = MSTACK_LO_PASS;
   return decision;
 }
 

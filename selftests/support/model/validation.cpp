@@ -3,6 +3,7 @@
 
 #include "neighbours.hpp"
 #include "routes.hpp"
+#include "steering.hpp"
 
 namespace model {
 namespace {
@@ -39,9 +40,10 @@ struct Gate {
   Decision whole_packet(const Network& network) const;
   Decision answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question) const;
   std::optional<mstack_verdict> refused(const Tuple& source, const Address& destination) const;
-  Decision validated(const Tuple& source, const Address& destination) const;
-  Decision sent(const Address& destination) const;
-  Decision sent_slow(const Address& destination) const;
+  Decision validated(const Tuple& source, const Tuple& destination) const;
+  Decision sent(const Tuple& source, const Tuple& destination) const;
+  Decision sent_slow(const Tuple& source, const Tuple& destination) const;
+  std::optional<Decision> handed_to_stack(const Tuple& source, const Tuple& destination) const;
   Decision left_to_slow_path() const;
 };
 
@@ -65,9 +67,23 @@ Decision Gate::left_to_slow_path() const {
   return {.action = Action::pass, .frame = with_macs(frame, gateway_mac(from.slot), stack_mac(from.slot))};
 }
 
-Decision Gate::sent(const Address& destination) const {
+// A stack of this host gets it as from the wire. None: no stack has claimed the destination.
+std::optional<Decision> Gate::handed_to_stack(const Tuple& source, const Tuple& destination) const {
+  const auto claim = receiver_of(state, destination);
+  if (!claim) return std::nullopt;
+  Decision decision = steer(state, frame, source, destination, *claim);
+  if (decision.verdict == MSTACK_RX_DROP_TOO_BIG) return drop(MSTACK_TX_DROP_TOO_BIG);
+  if (decision.verdict == MSTACK_RX_DROP_NO_VPORT) return drop(MSTACK_TX_DROP_NO_VPORT);
+  decision.verdict = MSTACK_TX_TO_STACK;
+  decision.slot = from.slot;
+  return decision;
+}
+
+Decision Gate::sent(const Tuple& source, const Tuple& to) const {
+  const Address& destination = to.address;
   if (state.host.contains(destination)) {
-    return state.is_local(destination) ? left_to_slow_path() : drop(MSTACK_TX_DROP_NO_ROUTE);
+    if (!state.is_local(destination)) return drop(MSTACK_TX_DROP_NO_ROUTE);
+    return handed_to_stack(source, to).value_or(left_to_slow_path());
   }
   // The MTU is about all that would be sent behind the Ethernet header, padding too.
   const NextHop next = next_hop(state, destination, frame.size() - 14);
@@ -85,9 +101,11 @@ Decision Gate::sent(const Address& destination) const {
           .frame = with_macs(frame, next.mac, device.mac)};
 }
 
-Decision Gate::sent_slow(const Address& destination) const {
+Decision Gate::sent_slow(const Tuple& source, const Tuple& to) const {
+  const Address& destination = to.address;
   if (state.is_local(destination)) {
-    return {.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
+    const Decision to_host{.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
+    return handed_to_stack(source, to).value_or(to_host);
   }
   if (state.host.contains(destination)) return drop(MSTACK_TX_DROP_NO_ROUTE);
   const NextHop next = next_hop(state, destination, frame.size() - 14);
@@ -97,9 +115,9 @@ Decision Gate::sent_slow(const Address& destination) const {
   return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
 }
 
-Decision Gate::validated(const Tuple& source, const Address& destination) const {
-  if (const auto reason = refused(source, destination)) return drop(*reason);
-  return is_slow ? sent_slow(destination) : sent(destination);
+Decision Gate::validated(const Tuple& source, const Tuple& destination) const {
+  if (const auto reason = refused(source, destination.address)) return drop(*reason);
+  return is_slow ? sent_slow(source, destination) : sent(source, destination);
 }
 
 // It leaves as any packet does, and only if it does may the rest. Of several firsts the newest decides.
@@ -120,7 +138,7 @@ Decision Gate::first_fragment(const Network& network, std::optional<Reason> faul
                       .traffic = network.traffic};
     datagrams.remember(datagram, first, now);
   }
-  Decision decision = validated(packet->source, network.destination);
+  Decision decision = validated(packet->source, packet->destination);
   if (decision.action == Action::drop) datagrams.forget(datagram);
   return decision;
 }
@@ -139,7 +157,7 @@ Decision Gate::later_fragment(const Network& network, std::optional<Reason> faul
     const Claim* claim = state.find(first.source);
     const bool is_another_socket = claim != nullptr && claim->vport == from.vport && claim->cookie != first.cookie;
     if (is_another_socket) return drop(MSTACK_TX_DROP_FRAGMENT);
-    return validated(first.source, network.destination);
+    return validated(first.source, first.destination);
   };
   Decision decision = decide();
   if (found->in_doubt) {
@@ -161,7 +179,7 @@ Decision Gate::whole_packet(const Network& network) const {
     if (const auto reason = refused(packet->source, network.destination)) return drop(*reason);
     if (state.errors_spent.contains(from.slot)) return drop(MSTACK_TX_DROP_ICMP_RATE);
   }
-  return validated(packet->source, network.destination);
+  return validated(packet->source, packet->destination);
 }
 
 // What the slow path is given has passed the other one, which told the reasons apart: it has one for all that is not

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Who is to receive a packet: one from the wire, which XDP sees, or one of this host to itself, which TC sees. */
+#ifndef MSTACK_LIB_RECEIVE_H
+#define MSTACK_LIB_RECEIVE_H
+
+#include "fragment.h"
+#include "icmp.h"
+#include "parse.h"
+#include "steer.h"
+
+static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
+{
+	switch (parsed) {
+	case PARSED_ARP:
+	case NOT_IP:
+		return MSTACK_RX_PASS_NOT_IP;
+	case PARSED_ICMP:
+	case NO_PORTS:
+		return MSTACK_RX_PASS_PROTOCOL;
+	case FRAGMENT:
+		return MSTACK_RX_PASS_FRAGMENT;
+	case TOO_MANY_HEADERS:
+	case SOURCE_ROUTED:
+		return MSTACK_RX_PASS_HEADERS;
+	default:
+		return MSTACK_RX_PASS_MALFORMED;
+	}
+}
+
+static __always_inline enum mstack_verdict settle_first(const struct packet *packet, const struct fragment *fragment,
+							enum parse_result parsed, struct datagram_place *place)
+{
+	enum mstack_verdict verdict = why_passed(parsed);
+	union owner owner = {};
+
+	if (parsed == PARSED)
+		verdict = find_receiver(&packet->destination, &owner);
+	if (verdict == MSTACK_RX_STEERED)
+		remember_datagram(place, packet, fragment, owner.vport, cookie_of(&packet->destination, owner.vport));
+	else /* what goes to the kernel goes there whole */
+		forget_datagram(place, fragment);
+	return verdict;
+}
+
+static __always_inline enum mstack_verdict settle_later(struct packet *packet, const struct fragment *fragment,
+							struct datagram_place *place)
+{
+	union owner owner = {};
+	struct recalled first;
+
+	if (!recall_datagram(place, packet, fragment, &first, PARSE_RECEIVED))
+		return MSTACK_RX_PASS_FRAGMENT;
+	if (fragment->offset < first.length)
+		return MSTACK_RX_PASS_OVERLAP;
+	if (find_receiver(&packet->destination, &owner) != MSTACK_RX_STEERED ||
+	    !is_under_same_claim(&first, &packet->destination, owner.vport))
+		return MSTACK_RX_PASS_FRAGMENT;
+	return MSTACK_RX_STEERED;
+}
+
+/* RX_STEERED: the packet now has the ports of its datagram, and goes their way. */
+static __always_inline enum mstack_verdict settle_received(struct packet *packet, void *ctx, void *data,
+							   const void *end, __u32 how)
+{
+	struct datagram_place *place;
+	struct fragment fragment;
+	enum parse_result parsed;
+
+	parsed = read_fragment(packet, &fragment, ctx, data, end, how);
+	if (fragment.kind != FIRST_FRAGMENT && parsed != PARSED)
+		return why_passed(parsed);
+	place = place_of_received(&fragment.key);
+	if (!place)
+		return MSTACK_RX_PASS_FRAGMENT;
+	if (fragment.kind == FIRST_FRAGMENT)
+		return settle_first(packet, &fragment, parsed, place);
+	return settle_later(packet, &fragment, place);
+}
+
+/* Not static, so that the verifier looks at them once, apart from all the ways that lead here. */
+__noinline __weak int settle_received_xdp(struct xdp_md *ctx, struct packet *packet)
+{
+	if (!packet)
+		return MSTACK_RX_PASS_MALFORMED;
+	return settle_received(packet, ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, PARSE_RECEIVED);
+}
+
+__noinline __weak int settle_received_tc(struct __sk_buff *ctx, struct packet *packet)
+{
+	if (!packet)
+		return MSTACK_RX_PASS_MALFORMED;
+	return settle_received(packet, ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end,
+			       PARSE_RECEIVED | PARSE_IN_TC);
+}
+
+/* Of a frame: RX_STEERED, the packet and who gets it, or why it is the kernel's. */
+static __always_inline enum mstack_verdict receive(struct packet *packet, union owner *receiver, void *ctx, void *data,
+						   const void *end, __u32 how)
+{
+	enum parse_result parsed = parse(packet, ctx, data, end, how);
+	enum mstack_verdict verdict;
+
+	if (parsed == PARSED_ICMP) {
+		/* About a packet of whose source we may know the owner, and from here on treated like an answer to it.
+		 */
+		switch (read_icmp(packet, ctx, how)) {
+		case ICMP_QUOTED:
+			break;
+		case ICMP_NO_ERROR:
+			return MSTACK_RX_PASS_PROTOCOL;
+		default:
+			return MSTACK_RX_PASS_ICMP;
+		}
+	} else if (parsed == FRAGMENT) {
+		without_ports(packet);
+		verdict = how & PARSE_IN_TC ? settle_received_tc(ctx, packet) : settle_received_xdp(ctx, packet);
+		if (verdict != MSTACK_RX_STEERED)
+			return verdict;
+	} else if (parsed != PARSED) {
+		return why_passed(parsed);
+	}
+	return find_receiver(&packet->destination, receiver);
+}
+
+#endif
