@@ -21,6 +21,15 @@ mstack_verdict drop_verdict(Reason reason) {
   throw std::logic_error("a reason that has no verdict");
 }
 
+struct Sender {
+  Tuple source;
+  bool is_error = false;  // about a packet to that
+
+  bool speaks_to_many() const {
+    return !is_error && (source.protocol == protocol_udp || source.protocol == protocol_udp_lite);
+  }
+};
+
 // One of the two programs at work on a frame of a host end.
 struct Gate {
   const State& state;
@@ -38,10 +47,12 @@ struct Gate {
   Decision later_fragment(const Network& network, std::optional<Reason> fault) const;
   Decision whole_packet(const Network& network) const;
   Decision answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question) const;
-  std::optional<mstack_verdict> refused(const Tuple& source, const Address& destination) const;
-  Decision validated(const Tuple& source, const Address& destination) const;
-  Decision sent(const Address& destination) const;
-  Decision sent_slow(const Address& destination) const;
+  std::optional<mstack_verdict> refused(const Sender& sender, const Address& destination) const;
+  Decision validated(const Sender& sender, const Address& destination) const;
+  Decision sent(const Sender& sender, const Address& destination) const;
+  Decision sent_slow(const Sender& sender, const Address& destination) const;
+  std::optional<std::uint32_t> way_to_many(const Sender& sender, const Address& destination) const;
+  Decision sent_to_many(const Sender& sender, const Address& destination, std::uint32_t way) const;
   Decision left_to_slow_path() const;
 };
 
@@ -51,12 +62,13 @@ Decision Gate::answered(const std::expected<Bytes, Reason>& answer, mstack_verdi
 }
 
 // Nothing leaves but from a tuple of this vport, and in the name of this host.
-std::optional<mstack_verdict> Gate::refused(const Tuple& source, const Address& destination) const {
-  const Claim* claim = state.find(source);
+std::optional<mstack_verdict> Gate::refused(const Sender& sender, const Address& destination) const {
+  const Claim* claim = state.find(sender.source);
   if (claim == nullptr) return MSTACK_TX_DROP_UNCLAIMED;
   if (claim->vport != from.vport) return MSTACK_TX_DROP_NOT_OWNER;
-  if (!state.is_local(source.address)) return MSTACK_TX_DROP_NOT_LOCAL;
-  if (!is_unicast(destination)) return MSTACK_TX_DROP_DESTINATION;
+  if (!state.is_local(sender.source.address)) return MSTACK_TX_DROP_NOT_LOCAL;
+  const bool is_somebody = is_unicast(destination) || (is_group(destination) && sender.speaks_to_many());
+  if (!is_somebody) return MSTACK_TX_DROP_DESTINATION;
   return std::nullopt;
 }
 
@@ -65,7 +77,27 @@ Decision Gate::left_to_slow_path() const {
   return {.action = Action::pass, .frame = with_macs(frame, gateway_mac(from.slot), stack_mac(from.slot))};
 }
 
-Decision Gate::sent(const Address& destination) const {
+// A group is reached by the device of the source, a subnet by its own.
+std::optional<std::uint32_t> Gate::way_to_many(const Sender& sender, const Address& destination) const {
+  if (is_group(destination)) return state.device_of.at(sender.source.address);
+  const auto subnet = state.broadcasts.find(destination);
+  return subnet == state.broadcasts.end() ? std::nullopt : std::optional(subnet->second);
+}
+
+Decision Gate::sent_to_many(const Sender& sender, const Address& destination, std::uint32_t way) const {
+  const Device& device = state.devices.at(way);
+  if (!sender.speaks_to_many()) return drop(MSTACK_TX_DROP_DESTINATION);
+  if (is_slow && !device.uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
+  if (frame.size() - 14 > device.mtu) return drop(MSTACK_TX_DROP_TOO_BIG);
+  if (!is_slow && !device.takes_xdp_frames) return left_to_slow_path();
+  return {.action = Action::forward,
+          .verdict = is_slow ? MSTACK_TX_SENT_SLOW : MSTACK_TX_SENT,
+          .slot = from.slot,
+          .frame = with_macs(frame, mac_of_many(destination), device.mac)};
+}
+
+Decision Gate::sent(const Sender& sender, const Address& destination) const {
+  if (const auto way = way_to_many(sender, destination)) return sent_to_many(sender, destination, *way);
   if (state.host.contains(destination)) {
     return state.is_local(destination) ? left_to_slow_path() : drop(MSTACK_TX_DROP_NO_ROUTE);
   }
@@ -85,7 +117,8 @@ Decision Gate::sent(const Address& destination) const {
           .frame = with_macs(frame, next.mac, device.mac)};
 }
 
-Decision Gate::sent_slow(const Address& destination) const {
+Decision Gate::sent_slow(const Sender& sender, const Address& destination) const {
+  if (const auto way = way_to_many(sender, destination)) return sent_to_many(sender, destination, *way);
   if (state.is_local(destination)) {
     return {.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
   }
@@ -97,9 +130,9 @@ Decision Gate::sent_slow(const Address& destination) const {
   return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
 }
 
-Decision Gate::validated(const Tuple& source, const Address& destination) const {
-  if (const auto reason = refused(source, destination)) return drop(*reason);
-  return is_slow ? sent_slow(destination) : sent(destination);
+Decision Gate::validated(const Sender& sender, const Address& destination) const {
+  if (const auto reason = refused(sender, destination)) return drop(*reason);
+  return is_slow ? sent_slow(sender, destination) : sent(sender, destination);
 }
 
 // It leaves as any packet does, and only if it does may the rest. Of several firsts the newest decides.
@@ -120,7 +153,7 @@ Decision Gate::first_fragment(const Network& network, std::optional<Reason> faul
                       .traffic = network.traffic};
     datagrams.remember(datagram, first, now);
   }
-  Decision decision = validated(packet->source, network.destination);
+  Decision decision = validated({.source = packet->source}, network.destination);
   if (decision.action == Action::drop) datagrams.forget(datagram);
   return decision;
 }
@@ -139,7 +172,7 @@ Decision Gate::later_fragment(const Network& network, std::optional<Reason> faul
     const Claim* claim = state.find(first.source);
     const bool is_another_socket = claim != nullptr && claim->vport == from.vport && claim->cookie != first.cookie;
     if (is_another_socket) return drop(MSTACK_TX_DROP_FRAGMENT);
-    return validated(first.source, network.destination);
+    return validated({.source = first.source}, network.destination);
   };
   Decision decision = decide();
   if (found->in_doubt) {
@@ -157,11 +190,12 @@ Decision Gate::whole_packet(const Network& network) const {
     const bool may_ask = network.is_icmp() && network.is_ip6 && packet.error() == Reason::protocol;
     return may_ask ? answered(answer_icmp6(network, from.slot), MSTACK_TX_DROP_PROTOCOL) : drop(packet.error());
   }
+  const Sender sender{.source = packet->source, .is_error = packet->is_error};
   if (packet->is_error && !is_slow) {
-    if (const auto reason = refused(packet->source, network.destination)) return drop(*reason);
+    if (const auto reason = refused(sender, network.destination)) return drop(*reason);
     if (state.errors_spent.contains(from.slot)) return drop(MSTACK_TX_DROP_ICMP_RATE);
   }
-  return validated(packet->source, network.destination);
+  return validated(sender, network.destination);
 }
 
 // What the slow path is given has passed the other one, which told the reasons apart: it has one for all that is not
