@@ -25,6 +25,14 @@ struct mstack_address {
 	__be32 addr[4];
 };
 
+/* local_addrs: address > where it is */
+struct mstack_local {
+	__u32 ifindex;	/* of a device that has it */
+	__u8 mac[6];	/* of that device; zero if it has none */
+	__u8 broadcast; /* the broadcast address of a subnet: nobody's to send from, and no wildcard's */
+	__u8 zero;
+};
+
 /* The key of everything: who is the local party of a packet. */
 struct mstack_tuple {
 	__be32 addr[4];
@@ -172,7 +180,7 @@ struct mstack_meta {
 	X(TX_DROP_UNCLAIMED, "dropped: source tuple is not claimed")                                                   \
 	X(TX_DROP_NOT_OWNER, "dropped: source tuple is claimed by another vport")                                      \
 	X(TX_DROP_NOT_LOCAL, "dropped: source is not an address of this host")                                         \
-	X(TX_DROP_DESTINATION, "dropped: destination is not unicast")                                                  \
+	X(TX_DROP_DESTINATION, "dropped: destination is no host, nor a group that UDP can be sent to")                 \
 	X(TX_DROP_NO_ROUTE, "dropped: no route to the destination")                                                    \
 	X(TX_DROP_TOO_BIG, "dropped: larger than the route's MTU, or than the frames of the vport it is for")          \
 	X(TX_DROP_NOT_UPLINK, "dropped: the route leaves by no uplink")                                                \
@@ -276,6 +284,7 @@ static inline __attribute__((always_inline)) void mstack_mac(__u8 mac[6], __u8 e
 #define MSTACK_STATIC_ASSERT _Static_assert
 #endif
 
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_local) == 12, "mstack_local");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_tuple) == 20, "mstack_tuple");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_tuple, port) == 16, "mstack_tuple.port");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_tuple, protocol) == 18, "mstack_tuple.protocol");

@@ -11,6 +11,7 @@
 #include "lib/deliver.h"
 #include "lib/flow.h"
 #include "lib/fragment.h"
+#include "lib/group.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/next_hop.h"
@@ -80,6 +81,11 @@ static __always_inline enum mstack_verdict check_source(const struct mstack_host
 		return MSTACK_TX_DROP_NOT_OWNER;
 	/* Always: a wildcard claim holds no foreign address, and an exact one not after the host has lost it. */
 	return owner.flags & OWNER_LOCAL ? MSTACK_TX_SENT : MSTACK_TX_DROP_NOT_LOCAL;
+}
+
+static __always_inline bool is_destination(const struct packet *packet)
+{
+	return is_unicast(packet->destination.addr) || (is_group(packet->destination.addr) && may_go_to_many(packet));
 }
 
 static __always_inline enum mstack_verdict why_dropped(enum parse_result parsed)
@@ -255,6 +261,26 @@ static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, 
 	return true;
 }
 
+static __noinline int send_to_many(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
+				   const struct mstack_host_end *from, const struct mstack_local *way)
+{
+	const void *end = (void *)(long)ctx->data_end;
+	__u32 size = size_of(eth, end);
+
+	if (!way) /* the address has gone since the source was checked */
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NOT_LOCAL);
+	if (!may_go_to_many(packet))
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_DESTINATION);
+	if (bpf_check_mtu(ctx, way->ifindex, &size, 0, 0) != BPF_MTU_CHK_RET_SUCCESS)
+		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
+	if (bpf_redirect_map(&uplinks, way->ifindex, XDP_PASS) != XDP_REDIRECT)
+		return pass_to_slow_path(eth, from);
+	group_mac(eth->h_dest, packet->destination.addr);
+	write_mac(eth->h_source, way->mac);
+	count_sent(from->slot, MSTACK_TX_SENT, end - (void *)eth);
+	return XDP_REDIRECT;
+}
+
 /*
  * To another vport of this host, or to the sender itself: TX_TO_STACK. TX_TO_HOST: nobody has claimed the destination.
  * Otherwise why it is dropped. Not static, so that the verifier looks at it once.
@@ -293,10 +319,13 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct p
 				const struct mstack_host_end *from, struct flow *flow, bool may_be_overtaken)
 {
 	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
+	struct mstack_local *way;
 	struct bpf_fib_lookup fib;
 
 	if (size > 0xffff)
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
+	if (is_group(packet->destination.addr))
+		return send_to_many(ctx, eth, packet, from, way_to_many(packet));
 	route_query(&fib, packet, ctx->ingress_ifindex, size);
 	switch (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -304,6 +333,9 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct p
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		return pass_to_slow_path(eth, from);
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		way = way_to_many(packet);
+		if (way)
+			return send_to_many(ctx, eth, packet, from, way);
 		if (is_local(packet->destination.addr))
 			return send_to_this_host(ctx, eth, packet, from);
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
@@ -382,7 +414,7 @@ int vport_tx(struct xdp_md *ctx)
 	}
 
 	verdict = check_source(from, &packet.source);
-	if (verdict == MSTACK_TX_SENT && !is_unicast(packet.destination.addr))
+	if (verdict == MSTACK_TX_SENT && !is_destination(&packet))
 		verdict = MSTACK_TX_DROP_DESTINATION;
 	if (verdict != MSTACK_TX_SENT) {
 		if (parsed == FRAGMENT)
@@ -422,15 +454,40 @@ static __always_inline int send_to_this_host_slow(struct __sk_buff *skb, const s
 	return verdict == MSTACK_TX_TO_STACK ? TC_ACT_REDIRECT : TC_ACT_OK;
 }
 
+static __always_inline int send_slow_to_many(struct __sk_buff *skb, const struct packet *packet,
+					     const struct mstack_host_end *from, const struct mstack_local *way)
+{
+	struct ethhdr *eth = (void *)(long)skb->data;
+	__u32 ifindex = way->ifindex, mtu = 0;
+
+	if (!may_go_to_many(packet))
+		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
+	if (!bpf_map_lookup_elem(&uplink_info, &ifindex))
+		return slow_drop(from->slot, MSTACK_TX_DROP_NOT_UPLINK);
+	if (bpf_check_mtu(skb, ifindex, &mtu, 0, 0) != BPF_MTU_CHK_RET_SUCCESS)
+		return slow_drop(from->slot, MSTACK_TX_DROP_TOO_BIG);
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return slow_drop(from->slot, MSTACK_TX_DROP_MALFORMED);
+	group_mac(eth->h_dest, packet->destination.addr);
+	write_mac(eth->h_source, way->mac);
+	if (bpf_redirect(ifindex, 0) != TC_ACT_REDIRECT)
+		return slow_drop(from->slot, MSTACK_TX_DROP_NO_ROUTE);
+	count_sent(from->slot, MSTACK_TX_SENT_SLOW, skb->len);
+	return TC_ACT_REDIRECT;
+}
+
 static __always_inline int send_slow(struct __sk_buff *skb, const struct packet *packet,
 				     const struct mstack_host_end *from)
 {
 	struct bpf_redir_neigh next_hop = {};
+	struct mstack_local *way = way_to_many(packet);
 	struct bpf_fib_lookup fib;
 	bool is_known = true;
 
-	if (!is_unicast(packet->destination.addr))
+	if (!is_destination(packet))
 		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
+	if (way)
+		return send_slow_to_many(skb, packet, from, way);
 	if (is_local(packet->destination.addr))
 		return send_to_this_host_slow(skb, packet, from);
 

@@ -47,7 +47,7 @@ inline constexpr std::array definitions = {
     Definition{"vport_xsks", BPF_MAP_TYPE_XSKMAP, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"uplinks", BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, MSTACK_MAX_UPLINKS},
     Definition{"uplink_info", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_uplink), MSTACK_MAX_UPLINKS},
-    Definition{"local_addrs", BPF_MAP_TYPE_HASH, sizeof(mstack_address), 4, MSTACK_MAX_ADDRS},
+    Definition{"local_addrs", BPF_MAP_TYPE_HASH, sizeof(mstack_address), sizeof(mstack_local), MSTACK_MAX_ADDRS},
     Definition{"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, MSTACK_VERDICT_COUNT},
     Definition{"vport_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(mstack_vport_stats), MSTACK_MAX_SLOTS},
     Definition{"events", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024},
@@ -119,7 +119,7 @@ using Claims = Hash<mstack_tuple, mstack_claim>;
 using HostEnds = Hash<std::uint32_t, mstack_host_end>;
 using Vports = Hash<std::uint32_t, mstack_vport>;
 using UplinkInfo = Hash<std::uint32_t, mstack_uplink>;
-using LocalAddrs = Hash<mstack_address, std::uint32_t>;  // to read; mstackd writes these two as HashOfEpochs
+using LocalAddrs = Hash<mstack_address, mstack_local>;  // to read; mstackd writes these two as HashOfEpochs
 
 // port_gate and slot_claims, mapped: the numbers that BPF counts down and mstackd up, each atomically.
 class Gauges {

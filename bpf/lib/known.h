@@ -52,7 +52,9 @@ struct {
 
 static __always_inline bool is_local(const __be32 address[4])
 {
-	return bpf_map_lookup_elem(&local_addrs, address) != NULL;
+	struct mstack_local *local = bpf_map_lookup_elem(&local_addrs, address);
+
+	return local && !local->broadcast;
 }
 
 static __always_inline bool is_any_ipv6(const struct mstack_tuple *tuple)

@@ -105,12 +105,12 @@ struct {
 	__type(value, struct mstack_uplink);
 } uplink_info SEC(".maps") __weak;
 
-/* The addresses of this host, as in a tuple. The value says nothing. */
+/* The addresses of this host and the broadcast addresses of its subnets, as in a tuple. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MSTACK_MAX_ADDRS);
 	__type(key, struct mstack_address);
-	__type(value, __u32);
+	__type(value, struct mstack_local);
 } local_addrs SEC(".maps") __weak;
 
 struct {

@@ -117,7 +117,7 @@ mstack_tuple ipv4_wildcard(const mstack_tuple& tuple) {
   return wildcard;
 }
 
-Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const IsLocal& is_local) {
+Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const LookUp& look_up) {
   if (auto kind = check_kind(facts); !kind) return std::unexpected(kind.error());
   if (facts.listening) return refuse_listening();
   // Ports of another namespace are other ports.
@@ -146,11 +146,12 @@ Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie
     if (!net::is_claimable_address(address))
       return failure(EADDRNOTAVAIL, "loopback and link-local addresses cannot be claimed: bind to another");
     // IP_FREEBIND and IP_TRANSPARENT let a socket bind to addresses that this host does not have.
-    if (!is_local(address))
+    const Whose whose = look_up(address);
+    if (whose == Whose::nobodys || (whose == Whose::subnets && !has_groups(facts.protocol)))
       return failure(EADDRNOTAVAIL, "the address is none of this host's: bind to one that an interface has");
   }
-  // A group's packets go to all who joined it, but its port is bound like any other, and an owner never asked for
-  // reuse: nobody else's socket can have the two. So the claim takes nothing from anybody.
+  // A group's or a subnet's packets go to all who are in it, but its port is bound like any other, and an owner never
+  // asked for reuse: nobody else's socket can have the two. So the claim takes nothing from anybody.
 
   Tuples tuples = {.tuple = {record.tuple}, .count = 1};
   if (is_any_ipv6(address) && !record.v6only) tuples.tuple[tuples.count++] = ipv4_wildcard(record.tuple);

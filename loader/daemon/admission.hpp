@@ -43,10 +43,11 @@ struct Tuples {
   [[nodiscard]] std::span<const mstack_tuple> all() const { return std::span(tuple).first(count); }
 };
 
-using IsLocal = std::function<bool(const mstack_address&)>;
+enum class Whose { nobodys, hosts, subnets };  // of this host; the broadcast address of a subnet that it is in
+using LookUp = std::function<Whose(const mstack_address&)>;
 
 // EAFNOSUPPORT, ESOCKTNOSUPPORT, EINVAL (listening), ENOKEY (no record), EXDEV (another namespace), EADDRNOTAVAIL.
-Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const IsLocal& is_local);
+Expected<Tuples> first_look(const SocketFacts& facts, std::uint64_t netns_cookie, const LookUp& look_up);
 
 // `before` passed the first look. EINVAL (listening), ECONNABORTED (bound anew, or unfit since).
 Expected<void> second_look(const SocketFacts& before, const SocketFacts& now);

@@ -82,16 +82,16 @@ std::vector<Claims::Outcome> Claims::claim(const Claimant& claimant, std::span<c
   std::uint32_t left = claimant.claims_left;
   // The news of an address that came a moment ago may still be unread: ask once before refusing.
   bool asked = false;
-  const IsLocal is_local = [&](const mstack_address& address) {
-    if (addresses_->contains(address)) return true;
+  const LookUp look_up = [&](const mstack_address& address) {
+    if (const Whose whose = addresses_->whose(address); whose != Whose::nobodys) return whose;
     if (!std::exchange(asked, true))
       if (auto synced = addresses_->sync(); !synced) log::warn("addresses: {}", synced.error().what);
-    return addresses_->contains(address);
+    return addresses_->whose(address);
   };
 
   for (std::size_t i = 0; i < owners.size(); ++i) {
     Candidate candidate = {.socket = owners[i].get(), .outcome = &outcomes[i]};
-    if (auto entered = enter(candidate, claimant, left, is_local); !entered)
+    if (auto entered = enter(candidate, claimant, left, look_up); !entered)
       candidate.refuse(entered.error());
     else if (is_wildcard(address_of(candidate.tuples.tuple[0])))
       wildcards.push_back(candidate);
@@ -114,7 +114,8 @@ void Claims::follow_addresses() {
   auto seen = store_->for_each([&](const mstack_tuple& tuple, const mstack_claim& claim) {
     const mstack_address address = address_of(tuple);
     if (is_wildcard(address) || is_group(address)) return;
-    const auto state = addresses_->contains(address) ? MSTACK_CLAIM_ACTIVE : MSTACK_CLAIM_SUSPENDED;
+    const bool is_there = addresses_->whose(address) != Whose::nobodys;
+    const auto state = is_there ? MSTACK_CLAIM_ACTIVE : MSTACK_CLAIM_SUSPENDED;
     if (claim.state != state) changes.push_back({.tuple = tuple, .claim = claim, .state = state});
   });
   if (!seen) log::warn("claims: {}", seen.error().what);
@@ -129,12 +130,12 @@ void Claims::follow_addresses() {
 
 // First look, quota, PENDING.
 Expected<void> Claims::enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left,
-                             const IsLocal& is_local) {
+                             const LookUp& look_up) {
   auto facts = read_facts(candidate.socket, datapath_->map("sockets"));
   if (!facts) return std::unexpected(facts.error());
   candidate.facts = std::move(*facts);
   if (candidate.facts.record) candidate.outcome->tuple = candidate.facts.record->tuple;
-  auto tuples = first_look(candidate.facts, datapath_->netns_cookie(), is_local);
+  auto tuples = first_look(candidate.facts, datapath_->netns_cookie(), look_up);
   if (!tuples) return std::unexpected(tuples.error());
   candidate.tuples = *tuples;
 

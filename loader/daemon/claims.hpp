@@ -46,7 +46,7 @@ class Claims {
 
  private:
   struct Candidate;
-  Expected<void> enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left, const IsLocal& is_local);
+  Expected<void> enter(Candidate& candidate, const Claimant& claimant, std::uint32_t& left, const LookUp& look_up);
   Expected<void> insert(Candidate& candidate, const Claimant& claimant, std::uint32_t left);
   Expected<void> confirm(const Candidate& candidate);
   void confirm_wildcards(std::span<Candidate> candidates);

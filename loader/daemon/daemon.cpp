@@ -121,7 +121,7 @@ Expected<void> Daemon::open_kernel() {
 
 Expected<void> Daemon::take_over() {
   store_.emplace(*datapath_);
-  addresses_.emplace(*datapath_);
+  addresses_.emplace(*datapath_, *links_);
   uplinks_.emplace(*datapath_, *links_);
   vport_host_.emplace(VportHost{.datapath = *datapath_,
                                 .claims = *store_,
@@ -195,7 +195,10 @@ void Daemon::read_route_events() {
   using Kind = net::RouteEvent::Kind;
   for (const net::RouteEvent& event : *events) switch (event.kind) {
       case Kind::addresses_changed: sync_addresses(); break;
-      case Kind::link_changed: uplinks_->link_changed(event); break;
+      case Kind::link_changed:
+        uplinks_->link_changed(event);
+        if (addresses_->is_outdated_by(event)) sync_addresses();
+        break;
       case Kind::link_gone:
         uplinks_->link_gone(event.ifindex);
         end_vport_of(event.ifindex);

@@ -54,7 +54,7 @@ class Datapath {
 
   [[nodiscard]] int map(std::string_view name) const;
   using Claims = maps::HashOfEpochs<mstack_tuple, mstack_claim>;
-  using LocalAddrs = maps::HashOfEpochs<mstack_address, std::uint32_t>;
+  using LocalAddrs = maps::HashOfEpochs<mstack_address, mstack_local>;
   [[nodiscard]] Claims claims() const { return {map("claims"), *epoch_}; }
   [[nodiscard]] LocalAddrs local_addrs() const { return {map("local_addrs"), *epoch_}; }
   [[nodiscard]] maps::HostEnds host_ends() const { return maps::HostEnds(map("host_ends")); }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "daemon/local_addresses.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
 
 #include "daemon/log.hpp"
-#include "net/addresses.hpp"
 
 namespace mstack::daemon {
 
@@ -24,23 +24,37 @@ mstack_address LocalAddresses::address_of(const Key& key) {
 }
 
 Expected<void> LocalAddresses::take_over() {
-  return map_.for_each([this](const mstack_address& address, std::uint32_t) { addresses_.insert(key_of(address)); });
+  return map_.for_each([this](const mstack_address& address, const mstack_local& where) {
+    addresses_.insert_or_assign(key_of(address), where);
+  });
+}
+
+Whose LocalAddresses::whose(const mstack_address& address) const {
+  const auto found = addresses_.find(key_of(address));
+  if (found == addresses_.end()) return Whose::nobodys;
+  return found->second.broadcast ? Whose::subnets : Whose::hosts;
+}
+
+bool LocalAddresses::is_outdated_by(const net::RouteEvent& link) const {
+  return std::ranges::any_of(addresses_, [&link](const auto& entry) {
+    return entry.second.ifindex == link.ifindex && !std::ranges::equal(entry.second.mac, link.mac);
+  });
 }
 
 Expected<void> LocalAddresses::sync() {
-  const auto current = net::local_addresses();
+  const auto current = net::local_addresses(*links_);
   if (!current) return std::unexpected(current.error());
-  std::set<Key> wanted;
-  for (const mstack_address& address : *current) wanted.insert(key_of(address));
+  Entries wanted;
+  for (const net::LocalAddress& local : *current) wanted.emplace(key_of(local.address), local.where);
 
   auto added = add(wanted);
   if (!added) return std::unexpected(added.error());
   for (auto entry = addresses_.begin(); entry != addresses_.end();) {
-    if (wanted.contains(*entry)) {
+    if (wanted.contains(entry->first)) {
       ++entry;
       continue;
     }
-    if (auto erased = map_.erase(address_of(*entry)); !erased) return std::unexpected(erased.error());
+    if (auto erased = map_.erase(address_of(entry->first)); !erased) return std::unexpected(erased.error());
     entry = addresses_.erase(entry);
     ++changes_;
   }
@@ -50,13 +64,14 @@ Expected<void> LocalAddresses::sync() {
   return {};
 }
 
-Expected<bool> LocalAddresses::add(const std::set<Key>& wanted) {
-  for (const Key& key : wanted) {
-    if (addresses_.contains(key)) continue;
-    const auto added = map_.set(address_of(key), 1);
+Expected<bool> LocalAddresses::add(const Entries& wanted) {
+  for (const auto& [key, where] : wanted) {
+    const auto known = addresses_.find(key);
+    if (known != addresses_.end() && std::memcmp(&known->second, &where, sizeof(where)) == 0) continue;
+    const auto added = map_.set(address_of(key), where);
     if (!added && added.error().code == E2BIG) return false;
     if (!added) return std::unexpected(added.error());
-    addresses_.insert(key);
+    addresses_.insert_or_assign(key, where);
     ++changes_;
   }
   return true;

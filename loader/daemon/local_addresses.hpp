@@ -3,18 +3,20 @@
 
 #include <array>
 #include <cstdint>
-#include <set>
+#include <map>
 
+#include "daemon/admission.hpp"
 #include "daemon/datapath.hpp"
 #include "mstack/error.hpp"
 #include "mstack_abi.h"
+#include "net/addresses.hpp"
 
 namespace mstack::daemon {
 
-// The addresses of this host, in local_addrs and here alike.
+// The addresses of this host, and the broadcast addresses of its subnets, in local_addrs and here alike.
 class LocalAddresses {
  public:
-  explicit LocalAddresses(const Datapath& datapath) : map_(datapath.local_addrs()) {}
+  LocalAddresses(const Datapath& datapath, net::Links& links) : map_(datapath.local_addrs()), links_(&links) {}
 
   // Reads what an earlier mstackd wrote, so that the first sync() removes what is no longer so.
   Expected<void> take_over();
@@ -22,17 +24,21 @@ class LocalAddresses {
   Expected<void> sync();
   // How often a sync() has changed something.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
-  [[nodiscard]] bool contains(const mstack_address& address) const { return addresses_.contains(key_of(address)); }
+  [[nodiscard]] Whose whose(const mstack_address& address) const;
+  // A device may get another MAC address; whether an address is there with one that is not its device's any more.
+  [[nodiscard]] bool is_outdated_by(const net::RouteEvent& link) const;
 
  private:
   using Key = std::array<std::uint32_t, 4>;
   static Key key_of(const mstack_address& address);
   static mstack_address address_of(const Key& key);
+  using Entries = std::map<Key, mstack_local>;
   // False: not all of them, the map is full.
-  Expected<bool> add(const std::set<Key>& wanted);
+  Expected<bool> add(const Entries& wanted);
 
   Datapath::LocalAddrs map_;
-  std::set<Key> addresses_;
+  net::Links* links_;
+  Entries addresses_;
   std::uint64_t changes_ = 0;
 };
 

@@ -45,34 +45,69 @@ std::optional<mstack_address> address_of(std::uint8_t family, const nlattr* attr
   return std::nullopt;
 }
 
-std::optional<mstack_address> parse_address(const nlmsghdr& message) {
+constexpr std::uint8_t bits_of_ipv4 = 32;
+
+// To which of them the kernel takes packets for the whole subnet: what it was told, and that of all ones. A subnet of
+// two addresses has none.
+void add_broadcasts(const LocalAddress& local, const nlattr* told, std::uint8_t prefix,
+                    std::vector<LocalAddress>& addresses) {
+  if (prefix >= bits_of_ipv4 - 1) return;
+  LocalAddress broadcast = local;
+  broadcast.where.broadcast = 1;
+  broadcast.address.addr[3] |= htonl(0xffffffffu >> prefix);
+  addresses.push_back(broadcast);
+  const auto address = told ? address_of(AF_INET, told) : std::nullopt;
+  if (!address || address->addr[3] == 0) return;
+  broadcast.address = *address;
+  addresses.push_back(broadcast);
+}
+
+void parse_address(const nlmsghdr& message, std::vector<LocalAddress>& addresses) {
   const auto header = header_of<ifaddrmsg>(message);
-  if (!header) return std::nullopt;
-  const nlattr *local = nullptr, *prefix = nullptr;
+  if (!header) return;
+  const nlattr *local = nullptr, *prefix = nullptr, *broadcast = nullptr;
   std::uint32_t flags = header->ifa_flags;
   for_each_attribute(message, sizeof(ifaddrmsg), [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case IFA_LOCAL: local = attribute; break;
       case IFA_ADDRESS: prefix = attribute; break;
+      case IFA_BROADCAST: broadcast = attribute; break;
       case IFA_FLAGS: flags = value_as<std::uint32_t>(attribute).value_or(flags); break;
       default: break;
     }
   });
   // On a point-to-point device IFA_ADDRESS is the peer's; an IPv6 address without a peer has no IFA_LOCAL.
   if (!local) local = prefix;
-  if (!local) return std::nullopt;
+  if (!local) return;
   // Until duplicate address detection has ended, and when it has found another host, the kernel takes no packets for
   // the address either; an optimistic address is the exception.
   const bool doubtful = (flags & (IFA_F_TENTATIVE | IFA_F_OPTIMISTIC)) == IFA_F_TENTATIVE;
-  if (doubtful || (flags & IFA_F_DADFAILED)) return std::nullopt;
-  return address_of(header->ifa_family, local);
+  if (doubtful || (flags & IFA_F_DADFAILED)) return;
+  const auto address = address_of(header->ifa_family, local);
+  if (!address || !is_claimable_address(*address)) return;
+  addresses.push_back(
+      {.address = *address, .where = {.ifindex = header->ifa_index, .mac = {}, .broadcast = 0, .zero = 0}});
+  if (header->ifa_family == AF_INET)
+    add_broadcasts(LocalAddress(addresses.back()), broadcast, header->ifa_prefixlen, addresses);
 }
 
-bool before(const mstack_address& a, const mstack_address& b) {
-  return std::memcmp(&a, &b, sizeof(a)) < 0;
+// What is a host's own is that first, whatever else it may be.
+bool before(const LocalAddress& a, const LocalAddress& b) {
+  const int order = std::memcmp(&a.address, &b.address, sizeof(a.address));
+  return order != 0 ? order < 0 : a.where.broadcast < b.where.broadcast;
 }
-bool same(const mstack_address& a, const mstack_address& b) {
-  return std::memcmp(&a, &b, sizeof(a)) == 0;
+bool same(const LocalAddress& a, const LocalAddress& b) {
+  return std::memcmp(&a.address, &b.address, sizeof(a.address)) == 0;
+}
+
+Expected<void> add_macs(Links& links, std::vector<LocalAddress>& addresses) {
+  const auto devices = links.all();
+  if (!devices) return std::unexpected(devices.error());
+  for (LocalAddress& address : addresses) {
+    const auto device = std::ranges::find(*devices, address.where.ifindex, &Link::ifindex);
+    if (device != devices->end()) std::ranges::copy(device->mac, address.where.mac);
+  }
+  return {};
 }
 
 RouteEvent link_event(const nlmsghdr& message, const ifinfomsg& header) {
@@ -80,10 +115,12 @@ RouteEvent link_event(const nlmsghdr& message, const ifinfomsg& header) {
       .kind = message.nlmsg_type == RTM_DELLINK ? RouteEvent::Kind::link_gone : RouteEvent::Kind::link_changed,
       .ifindex = static_cast<std::uint32_t>(header.ifi_index),
       .name = {},
-      .mtu = 0};
+      .mtu = 0,
+      .mac = {}};
   for_each_attribute(message, sizeof(ifinfomsg), [&event](const nlattr* attribute) {
     if (mnl_attr_get_type(attribute) == IFLA_IFNAME) event.name = text_of(attribute);
     if (mnl_attr_get_type(attribute) == IFLA_MTU) event.mtu = value_as<std::uint32_t>(attribute).value_or(0);
+    if (mnl_attr_get_type(attribute) == IFLA_ADDRESS) event.mac = value_as<Mac>(attribute).value_or(Mac{});
   });
   return event;
 }
@@ -97,17 +134,15 @@ bool is_claimable_address(const mstack_address& address) {
   return bytes != loopback && (bytes[0] != 0xfe || (bytes[1] & 0xc0) != 0x80);
 }
 
-Expected<std::vector<mstack_address>> local_addresses() {
-  auto netlink = Netlink::open(NETLINK_ROUTE);
-  if (!netlink) return std::unexpected(netlink.error());
+Expected<std::vector<LocalAddress>> local_addresses(Links& links) {
   for (int tries = 0;; ++tries) {
     Request request(RTM_GETADDR, 0, sizeof(ifaddrmsg));  // AF_UNSPEC: both families
-    std::vector<mstack_address> addresses;
-    auto dumped = netlink->dump(request, "cannot list this host's addresses", [&addresses](const nlmsghdr& message) {
-      if (message.nlmsg_type != RTM_NEWADDR) return;
-      const auto address = parse_address(message);
-      if (address && is_claimable_address(*address)) addresses.push_back(*address);
-    });
+    std::vector<LocalAddress> addresses;
+    auto dumped =
+        links.netlink().dump(request, "cannot list this host's addresses", [&addresses](const nlmsghdr& message) {
+          if (message.nlmsg_type == RTM_NEWADDR) parse_address(message, addresses);
+        });
+    if (dumped) dumped = add_macs(links, addresses);
     if (dumped) {
       std::sort(addresses.begin(), addresses.end(), before);
       addresses.erase(std::unique(addresses.begin(), addresses.end(), same), addresses.end());

@@ -10,14 +10,20 @@
 
 #include "mstack/error.hpp"
 #include "mstack_abi.h"
+#include "net/link.hpp"
 #include "net/netlink.hpp"
 
 namespace mstack::net {
 
-// The local addresses of the calling thread's network namespace, of both families, in order and each once. Left out:
-// loopback (127/8, ::1) and link-local ones, which cannot be claimed, and IPv6 addresses that another host may have
-// (duplicate address detection goes on, or failed).
-Expected<std::vector<mstack_address>> local_addresses();
+struct LocalAddress {
+  mstack_address address;
+  mstack_local where;  // one of the devices, if several have it
+};
+
+// The local addresses of the network namespace of `links`, of both families, and the broadcast addresses of its
+// subnets, in order and each once. Left out: loopback (127/8, ::1) and link-local ones, which cannot be claimed, and
+// IPv6 addresses that another host may have (duplicate address detection goes on, or failed).
+Expected<std::vector<LocalAddress>> local_addresses(Links& links);
 
 // Which of them local_addresses() leaves out for what they are.
 bool is_claimable_address(const mstack_address& address);
@@ -33,6 +39,7 @@ struct RouteEvent {
   std::uint32_t ifindex = 0;  // of link_*
   std::string name;           // of link_*
   std::uint32_t mtu = 0;      // of link_changed
+  Mac mac = {};               // of link_changed
 };
 
 // Hears of changes to the links and addresses of the network namespace in which it was opened. Open it before the

@@ -255,11 +255,11 @@ mstack_claim Programs::claim_of(const mstack_tuple& tuple) const {
   return value;
 }
 
-void Programs::local(std::string_view text) const {
+void Programs::local(std::string_view text, const mstack_local& where) const {
   const mstack_tuple key = tuple(text, 0, 0);
   mstack_address address{};
   std::memcpy(&address, &key, sizeof address);
-  update(map("local_addrs"), address, std::uint32_t{1}, "local_addrs");
+  update(map("local_addrs"), address, where, "local_addrs");
   begin_epoch();
 }
 

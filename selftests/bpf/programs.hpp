@@ -68,7 +68,7 @@ class Programs {
   void unclaim(const mstack_tuple& tuple) const;  // without a look at the counts
   bool claimed(const mstack_tuple& tuple) const;
   mstack_claim claim_of(const mstack_tuple& tuple) const;
-  void local(std::string_view address) const;
+  void local(std::string_view address, const mstack_local& where = {}) const;
   void foreign(std::string_view address) const;  // no longer local
   // As whoever changes claims or local_addrs must; those above do.
   void begin_epoch() const;

@@ -122,7 +122,7 @@ TEST_F(VportTxSlow, JudgesByItself) {
     refuses(other.bytes(), MSTACK_TX_DROP_NO_ROUTE);
     other.to = packet.from.contains(':') ? "2001:db8:a::99" : "203.0.113.99";
     refuses(other.bytes(), MSTACK_TX_DROP_NOT_UPLINK);
-    other.to = packet.from.contains(':') ? "ff02::1" : "224.0.0.1";
+    other.to = packet.from.contains(':') ? "ff01::1" : "240.0.0.1";
     refuses(other.bytes(), MSTACK_TX_DROP_DESTINATION);
   }
 }

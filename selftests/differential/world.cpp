@@ -161,6 +161,20 @@ void World::add_neighbour(std::string_view name) {
   state_.neighbours[one] = {0x02, 0, 0, 0, 0, one.bytes()[15]};
 }
 
+mstack_local World::where(std::uint32_t device, bool broadcast) const {
+  mstack_local where{};
+  where.ifindex = device;
+  std::ranges::copy(state_.devices.at(device).mac, where.mac);
+  where.broadcast = broadcast ? 1 : 0;
+  return where;
+}
+
+void World::add_subnet(std::string_view broadcast, std::uint32_t device) {
+  const model::Address one = address(broadcast);
+  state_.broadcasts[one] = device;
+  update(programs_->map("local_addrs"), one.bytes(), where(device, true));
+}
+
 void World::describe_routes() {
   Netns::ip(
       "addr add 192.0.2.1/24 dev up0\n"
@@ -204,7 +218,12 @@ void World::describe_routes() {
   add_route("2001:db8:f::", 64, up0, "2001:db8::fe", 1300);
   add_route("2001:db8:e::", 64, up0, "2001:db8::fd");
   add_route("2001:db8:d::", 64, 0);
-  for (const char* broadcast : {"192.0.2.255", "203.0.113.127", "203.0.113.255"}) add_route(broadcast, 32, 0);
+  add_subnet("192.0.2.255", up0);
+  add_subnet("203.0.113.127", up1);
+  add_subnet("203.0.113.255", away0);
+  for (const char* own : {"192.0.2.1", "2001:db8::1", "2001:db8:0:0:5::"}) state_.device_of[address(own)] = up0;
+  for (const char* own : {"203.0.113.1", "2001:db8:1::1"}) state_.device_of[address(own)] = up1;
+  for (const char* own : {"203.0.113.129", "2001:db8:a::1"}) state_.device_of[address(own)] = away0;
   for (const model::Address& own : pools().local) state_.host.insert(own);
 }
 
@@ -282,7 +301,7 @@ void World::know(const model::Address& address, bool known) {
   const auto& key = address.bytes();
   if (known) {
     state_.local.insert(address);
-    update(programs_->map("local_addrs"), key, std::uint32_t{1});
+    update(programs_->map("local_addrs"), key, where(state_.device_of.at(address), false));
   } else if (state_.local.erase(address) != 0) {
     bpf_map_delete_elem(programs_->map("local_addrs"), key.data());
   }

@@ -16,6 +16,7 @@
 #include "bpf/netns.hpp"
 #include "bpf/xsk.hpp"
 #include "model/state.hpp"
+#include "mstack_abi.h"
 #include "programs.hpp"
 #include "random.hpp"
 
@@ -53,6 +54,8 @@ class World {
   void add_route(std::string_view prefix, unsigned length, std::uint32_t device, std::string_view gateway = {},
                  std::uint16_t mtu = 0);
   void add_neighbour(std::string_view name);
+  void add_subnet(std::string_view broadcast, std::uint32_t device);
+  mstack_local where(std::uint32_t device, bool broadcast) const;
   void describe_routes();
   void claim(const model::Tuple& tuple, const model::Claim& claim);
   void release(const model::Tuple& tuple);

@@ -73,7 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   datagrams = 0;
   const std::array<std::uint16_t, 2> ports{7, 4660};
   switch (all.take<std::uint8_t>() % 6) {
-    case 0: (void)mstack::net::local_addresses(); break;
+    case 0:
+      if (auto links = mstack::net::Links::open()) (void)mstack::net::local_addresses(*links);
+      break;
     case 1:
       if (auto monitor = mstack::net::RouteMonitor::open()) (void)monitor->drain();
       break;

@@ -16,27 +16,29 @@ struct Group {
 };
 const Group groups[] = {{"IPv4", "239.1.2.3", host4, wire4, "0.0.0.0"},
                         {"IPv6", "ff05::1:3", host6, wire6, "::"},
-                        {"Broadcast", "255.255.255.255", host4, wire4, "0.0.0.0"}};
+                        {"Broadcast", "255.255.255.255", host4, wire4, "0.0.0.0"},
+                        {"Subnet", "192.0.2.255", host4, wire4, "0.0.0.0"}};
 
 class Multicast : public NetTest, public ::testing::WithParamInterface<Group> {
  protected:
   const Group& group() const { return GetParam(); }
   Endpoint service() const { return {group().address, 7000}; }
-  bool is_broadcast() const { return group().address == "255.255.255.255"; }
+  bool is_broadcast() const { return group().address.ends_with("255"); }
 
-  void join(int fd) const {
+  void join(int fd) const { join(fd, world().uplink_index()); }
+  void join(int fd, std::uint32_t device) const {
     if (is_broadcast()) return;
     if (service().ipv6()) {
       ipv6_mreq request{};
       const Bytes address = address_bytes(group().address);
       std::ranges::copy(address, request.ipv6mr_multiaddr.s6_addr);
-      request.ipv6mr_interface = world().uplink_index();
+      request.ipv6mr_interface = device;
       check(::setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &request, sizeof(request)), "IPV6_JOIN_GROUP");
     } else {
       ip_mreqn request{};
       const Bytes address = address_bytes(group().address);
       std::memcpy(&request.imr_multiaddr, address.data(), address.size());
-      request.imr_ifindex = static_cast<int>(world().uplink_index());
+      request.imr_ifindex = static_cast<int>(device);
       check(::setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof(request)), "IP_ADD_MEMBERSHIP");
     }
   }
@@ -116,6 +118,38 @@ TEST_P(Multicast, IsOneHoldersOrIsNotClaimed) {
   const auto got = receive_from(member.get());
   ASSERT_TRUE(got);
   EXPECT_EQ(got->payload, "for the member");
+}
+
+// The wire's kernel takes it for its members by the MAC address alone, so that is right too.
+TEST_P(Multicast, IsSentTo) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {group().host, 7000});
+  const Endpoint other{group().address, 4001};
+  world().wire().run([&] {
+    const Fd member = bound(IPPROTO_UDP, {group().any, 4001});
+    join(member.get(), ::if_nametoindex(wire_end.c_str()));
+    stack.send(World::udp({group().host, 7000}, other, "to all of them"));
+    const auto got = receive_from(member.get());
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->payload, "to all of them");
+    EXPECT_EQ(got->from, (Endpoint{group().host, 7000}));
+  });
+  EXPECT_EQ(pins().counter(MSTACK_TX_SENT) + pins().counter(MSTACK_TX_SENT_SLOW), 1U);
+}
+
+// The source decides the device, and has its MAC address, also when that has changed.
+TEST_P(Multicast, IsSentFromTheMacAddressThatTheUplinkHas) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, {group().host, 7000});
+  const auto capture = world().capture();
+  World::in(world().host(), "ip link set up0 address 02:00:00:00:77:01");
+  const auto is_new = [&](const Packet& packet) {
+    return packet.from == Endpoint{group().host, 7000} && packet.source_mac == Mac{0x02, 0, 0, 0, 0x77, 0x01};
+  };
+  EXPECT_TRUE(eventually([&] {
+    stack.send(World::udp({group().host, 7000}, {group().address, 4001}, "as ever"));
+    return capture->count(is_new) != 0;
+  }));
 }
 
 // Nobody sends from a group.

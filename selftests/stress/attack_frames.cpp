@@ -370,17 +370,20 @@ void Collector::lengths() {
 
 void Collector::destinations() {
   const auto& t = tuples_;
-  for (const std::string to : {"224.0.0.1", "224.0.0.251", "239.255.255.250", "255.255.255.255", "127.0.0.1", "0.0.0.0",
-                               "0.1.2.3", "240.0.0.1"}) {
+  for (const std::string to : {"127.0.0.1", "0.0.0.0", "0.1.2.3", "240.0.0.1"}) {
     add("to " + to, build(Segment{.from = t.udp4, .to = {to, 5353}, .payload = "attack"}), MSTACK_TX_DROP_DESTINATION);
     add("spoofed to " + to, build(Segment{.from = t.second4, .to = {to, 5353}, .payload = "attack"}),
         MSTACK_TX_DROP_UNCLAIMED);
   }
-  for (const std::string to : {"ff02::1", "ff02::fb", "ff0e::1", "::1", "::"}) {
+  for (const std::string to : {"ff01::1", "ff00::fb", "::1", "::"}) {
     add("to " + to, build(Segment{.from = t.udp6, .to = {to, 5353}, .payload = "attack"}), MSTACK_TX_DROP_DESTINATION);
   }
-  add("to the broadcast address of a network",
-      build(Segment{.from = t.udp4, .to = {"192.0.2.255", 9}, .payload = "attack"}), MSTACK_TX_DROP_NO_ROUTE);
+  for (const std::string to : {"224.0.0.1", "224.0.0.251", "239.255.255.250", "255.255.255.255", "192.0.2.255"}) {
+    add("spoofed to " + to, build(Segment{.from = t.second4, .to = {to, 5353}, .payload = "attack"}),
+        MSTACK_TX_DROP_UNCLAIMED);
+    add("TCP to " + to, build(Segment{.from = t.tcp4, .to = {to, 5353}, .protocol = IPPROTO_TCP}),
+        MSTACK_TX_DROP_DESTINATION);
+  }
   add("to a mapped address", build(Segment{.from = t.udp6, .to = {"::ffff:192.0.2.2", 9}, .payload = "attack"}),
       MSTACK_TX_DROP_MALFORMED);
   // The frame may have 4 bytes more than the packet's limit: room for a VLAN tag.

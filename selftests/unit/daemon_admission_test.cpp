@@ -51,15 +51,18 @@ net::Holder holder(const mstack_tuple& of, std::uint64_t cookie = owner, std::ui
   return {.cookie = cookie, .tuple = of, .family = AF_INET, .state = state, .v6only = false};
 }
 
-bool all_local(const mstack_address&) {
-  return true;
+Whose all_local(const mstack_address&) {
+  return Whose::hosts;
 }
-bool none_local(const mstack_address&) {
-  return false;
+Whose none_local(const mstack_address&) {
+  return Whose::nobodys;
+}
+Whose a_subnets(const mstack_address&) {
+  return Whose::subnets;
 }
 
-int first(const SocketFacts& facts, const IsLocal& is_local = all_local) {
-  const auto looked = first_look(facts, here, is_local);
+int first(const SocketFacts& facts, const LookUp& look_up = all_local) {
+  const auto looked = first_look(facts, here, look_up);
   if (looked) return 0;
   EXPECT_FALSE(looked.error().what.empty());
   return looked.error().code;
@@ -151,6 +154,9 @@ TEST(FirstLook, TakesGroupsOfUdp) {
   for (const char* none : {"223.255.255.255", "240.0.0.1", "192.0.2.255"})
     EXPECT_EQ(first(bound(tuple(none)), none_local), EADDRNOTAVAIL) << none;
   EXPECT_EQ(first(bound(tuple("fe00::1"), AF_INET6), none_local), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("192.0.2.255", 53, IPPROTO_UDP)), a_subnets), 0);
+  EXPECT_EQ(first(bound(tuple("192.0.2.255", 53, IPPROTO_TCP)), a_subnets), EADDRNOTAVAIL);
+  EXPECT_EQ(first(bound(tuple("192.0.2.255", 53, IPPROTO_UDP)), none_local), EADDRNOTAVAIL);
   EXPECT_EQ(first(bound(tuple("224.0.0.251", 53, IPPROTO_TCP)), none_local), EADDRNOTAVAIL);
   EXPECT_EQ(first(bound(tuple("224.0.0.251", 53, IPPROTO_DCCP)), none_local), EADDRNOTAVAIL);
 }

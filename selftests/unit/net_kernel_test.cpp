@@ -188,14 +188,36 @@ TEST_F(Kernel, LocalAddresses) {
   run("ip addr add 169.254.7.7/16 dev d0 && ip addr add 203.0.113.9/32 dev lo && ip addr add 192.0.2.1/32 dev lo");
   run("ip -6 addr add 2001:db8::1/64 dev d0 nodad && ip -6 addr add 2001:db8::5/128 dev lo nodad");
   std::vector<std::string> texts;
-  for (const auto& address : must(local_addresses())) {
+  const Link device = must(links().find("d0"));
+  for (const auto& [address, where] : must(local_addresses(links()))) {
     char text[INET6_ADDRSTRLEN];
     texts.emplace_back(inet_ntop(AF_INET6, &address, text, sizeof(text)));
+    if (where.broadcast) texts.back() += " of all";
+    if (where.ifindex == device.ifindex) {
+      texts.back() += " on d0";
+      EXPECT_TRUE(std::ranges::equal(where.mac, device.mac));
+    }
   }
   std::sort(texts.begin(), texts.end());
-  EXPECT_EQ((std::vector<std::string>{"2001:db8::1", "2001:db8::5", "::ffff:192.0.2.1", "::ffff:198.51.100.1",
-                                      "::ffff:203.0.113.9"}),
-            texts);
+  EXPECT_EQ(
+      (std::vector<std::string>{"2001:db8::1 on d0", "2001:db8::5", "::ffff:192.0.2.1 on d0",
+                                "::ffff:192.0.2.255 of all on d0", "::ffff:198.51.100.1 on d0", "::ffff:203.0.113.9"}),
+      texts);
+}
+
+TEST_F(Kernel, BroadcastAddresses) {
+  run("ip link add d0 type veth peer name p0 && ip link set d0 up");
+  run("ip addr add 192.0.2.1/30 dev d0 && ip addr add 192.0.2.8/31 dev d0 && ip addr add 192.0.2.16/32 dev d0");
+  run("ip addr add 198.51.100.1/25 broadcast 198.51.100.0 dev d0 && ip addr add 203.0.113.7/29 dev d0");
+  run("ip addr add 203.0.113.15/28 dev d0 && ip addr add 127.0.0.7/8 dev d0");
+  std::vector<std::string> texts;
+  for (const auto& [address, where] : must(local_addresses(links()))) {
+    char text[INET6_ADDRSTRLEN];
+    if (where.broadcast) texts.emplace_back(inet_ntop(AF_INET6, &address, text, sizeof(text)));
+  }
+  std::sort(texts.begin(), texts.end());
+  // 203.0.113.7 and .15 are the host's own, whatever else they are.
+  EXPECT_EQ((std::vector<std::string>{"::ffff:192.0.2.3", "::ffff:198.51.100.0", "::ffff:198.51.100.127"}), texts);
 }
 
 TEST_F(Kernel, TentativeAddressIsNotLocalYetAndIsAnnounced) {
@@ -203,10 +225,10 @@ TEST_F(Kernel, TentativeAddressIsNotLocalYetAndIsAnnounced) {
   run("sysctl -qw net.ipv6.conf.d0.accept_dad=1 net.ipv6.conf.d0.dad_transmits=1");
   RouteMonitor monitor = must(RouteMonitor::open());
   run("ip -6 addr add 2001:db8::1/64 dev d0");
-  const auto is_local = [] {
-    const auto addresses = must(local_addresses());
+  const auto is_local = [this] {
+    const auto addresses = must(local_addresses(links()));
     return std::any_of(addresses.begin(), addresses.end(),
-                       [](const auto& a) { return a.addr[0] == htonl(0x20010db8); });
+                       [](const auto& local) { return local.address.addr[0] == htonl(0x20010db8); });
   };
   EXPECT_FALSE(is_local());
   pollfd poll_for = {.fd = monitor.fd(), .events = POLLIN, .revents = 0};

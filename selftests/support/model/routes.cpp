@@ -34,4 +34,20 @@ bool is_unicast(const Address& address) {
   return !multicast && !unspecified_or_loopback;
 }
 
+bool is_group(const Address& address) {
+  if (address.is_ip4()) {
+    const auto is_all_ones = [&](unsigned octet) { return address.octet(octet) == 255; };
+    return is_multicast(address) || (is_all_ones(0) && is_all_ones(1) && is_all_ones(2) && is_all_ones(3));
+  }
+  const unsigned scope = address.bytes()[1] % 16;
+  return is_multicast(address) && scope >= 2;
+}
+
+Mac mac_of_many(const Address& address) {
+  if (!is_multicast(address)) return {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  const auto& bytes = address.bytes();
+  if (address.is_ip4()) return {0x01, 0x00, 0x5e, static_cast<std::uint8_t>(bytes[13] % 128), bytes[14], bytes[15]};
+  return {0x33, 0x33, bytes[12], bytes[13], bytes[14], bytes[15]};
+}
+
 }  // namespace model

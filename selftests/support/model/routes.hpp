@@ -19,5 +19,9 @@ NextHop next_hop(const State& state, const Address& destination, std::size_t siz
 
 // To one party, and one that may be elsewhere.
 bool is_unicast(const Address& address);
+// A group of hosts elsewhere, or everybody on the link.
+bool is_group(const Address& address);
+// The MAC address of a group, or of everybody.
+Mac mac_of_many(const Address& address);
 
 }  // namespace model

@@ -50,6 +50,8 @@ struct State {
   std::map<Tuple, Claim> claims;
   std::set<Address> host;                        // addresses that the kernel has, as its routes see it
   std::set<Address> local;                       // those that mstackd knows of
+  std::map<Address, std::uint32_t> device_of;    // of each of the host's, the device that has it
+  std::map<Address, std::uint32_t> broadcasts;   // of the host's subnets, and their devices
   std::map<std::uint32_t, std::uint16_t> slots;  // those that have a stack end, and its MTU
   std::map<std::uint32_t, HostEnd> host_ends;    // by ifindex
   std::map<std::uint32_t, Device> devices;       // by ifindex

@@ -22,6 +22,15 @@ mstack_verdict drop_verdict(Reason reason) {
   throw std::logic_error("a reason that has no verdict");
 }
 
+struct Sender {
+  Tuple source;
+  bool is_error = false;  // about a packet to that
+
+  bool speaks_to_many() const {
+    return !is_error && (source.protocol == protocol_udp || source.protocol == protocol_udp_lite);
+  }
+};
+
 // One of the two programs at work on a frame of a host end.
 struct Gate {
   const State& state;
@@ -39,11 +48,13 @@ struct Gate {
   Decision later_fragment(const Network& network, std::optional<Reason> fault) const;
   Decision whole_packet(const Network& network) const;
   Decision answered(const std::expected<Bytes, Reason>& answer, mstack_verdict not_a_question) const;
-  std::optional<mstack_verdict> refused(const Tuple& source, const Address& destination) const;
-  Decision validated(const Tuple& source, const Tuple& destination) const;
-  Decision sent(const Tuple& source, const Tuple& destination) const;
-  Decision sent_slow(const Tuple& source, const Tuple& destination) const;
+  std::optional<mstack_verdict> refused(const Sender& sender, const Address& destination) const;
+  Decision validated(const Sender& sender, const Tuple& destination) const;
+  Decision sent(const Sender& sender, const Tuple& destination) const;
+  Decision sent_slow(const Sender& sender, const Tuple& destination) const;
   std::optional<Decision> handed_to_stack(const Tuple& source, const Tuple& destination) const;
+  std::optional<std::uint32_t> way_to_many(const Sender& sender, const Address& destination) const;
+  Decision sent_to_many(const Sender& sender, const Address& destination, std::uint32_t way) const;
   Decision left_to_slow_path() const;
 };
 
@@ -53,12 +64,13 @@ Decision Gate::answered(const std::expected<Bytes, Reason>& answer, mstack_verdi
 }
 
 // Nothing leaves but from a tuple of this vport, and in the name of this host.
-std::optional<mstack_verdict> Gate::refused(const Tuple& source, const Address& destination) const {
-  const Claim* claim = state.find(source);
+std::optional<mstack_verdict> Gate::refused(const Sender& sender, const Address& destination) const {
+  const Claim* claim = state.find(sender.source);
   if (claim == nullptr) return MSTACK_TX_DROP_UNCLAIMED;
   if (claim->vport != from.vport) return MSTACK_TX_DROP_NOT_OWNER;
-  if (!state.is_local(source.address)) return MSTACK_TX_DROP_NOT_LOCAL;
-  if (!is_unicast(destination)) return MSTACK_TX_DROP_DESTINATION;
+  if (!state.is_local(sender.source.address)) return MSTACK_TX_DROP_NOT_LOCAL;
+  const bool is_somebody = is_unicast(destination) || (is_group(destination) && sender.speaks_to_many());
+  if (!is_somebody) return MSTACK_TX_DROP_DESTINATION;
   return std::nullopt;
 }
 
@@ -79,11 +91,31 @@ std::optional<Decision> Gate::handed_to_stack(const Tuple& source, const Tuple& 
   return decision;
 }
 
-Decision Gate::sent(const Tuple& source, const Tuple& to) const {
+// A group is reached by the device of the source, a subnet by its own.
+std::optional<std::uint32_t> Gate::way_to_many(const Sender& sender, const Address& destination) const {
+  if (is_group(destination)) return state.device_of.at(sender.source.address);
+  const auto subnet = state.broadcasts.find(destination);
+  return subnet == state.broadcasts.end() ? std::nullopt : std::optional(subnet->second);
+}
+
+Decision Gate::sent_to_many(const Sender& sender, const Address& destination, std::uint32_t way) const {
+  const Device& device = state.devices.at(way);
+  if (!sender.speaks_to_many()) return drop(MSTACK_TX_DROP_DESTINATION);
+  if (is_slow && !device.uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
+  if (frame.size() - 14 > device.mtu) return drop(MSTACK_TX_DROP_TOO_BIG);
+  if (!is_slow && !device.takes_xdp_frames) return left_to_slow_path();
+  return {.action = Action::forward,
+          .verdict = is_slow ? MSTACK_TX_SENT_SLOW : MSTACK_TX_SENT,
+          .slot = from.slot,
+          .frame = with_macs(frame, mac_of_many(destination), device.mac)};
+}
+
+Decision Gate::sent(const Sender& sender, const Tuple& to) const {
   const Address& destination = to.address;
+  if (const auto way = way_to_many(sender, destination)) return sent_to_many(sender, destination, *way);
   if (state.host.contains(destination)) {
     if (!state.is_local(destination)) return drop(MSTACK_TX_DROP_NO_ROUTE);
-    return handed_to_stack(source, to).value_or(left_to_slow_path());
+    return handed_to_stack(sender.source, to).value_or(left_to_slow_path());
   }
   // The MTU is about all that would be sent behind the Ethernet header, padding too.
   const NextHop next = next_hop(state, destination, frame.size() - 14);
@@ -101,11 +133,12 @@ Decision Gate::sent(const Tuple& source, const Tuple& to) const {
           .frame = with_macs(frame, next.mac, device.mac)};
 }
 
-Decision Gate::sent_slow(const Tuple& source, const Tuple& to) const {
+Decision Gate::sent_slow(const Sender& sender, const Tuple& to) const {
   const Address& destination = to.address;
+  if (const auto way = way_to_many(sender, destination)) return sent_to_many(sender, destination, *way);
   if (state.is_local(destination)) {
     const Decision to_host{.action = Action::pass, .verdict = MSTACK_TX_TO_HOST, .slot = from.slot};
-    return handed_to_stack(source, to).value_or(to_host);
+    return handed_to_stack(sender.source, to).value_or(to_host);
   }
   if (state.host.contains(destination)) return drop(MSTACK_TX_DROP_NO_ROUTE);
   const NextHop next = next_hop(state, destination, frame.size() - 14);
@@ -115,9 +148,9 @@ Decision Gate::sent_slow(const Tuple& source, const Tuple& to) const {
   return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
 }
 
-Decision Gate::validated(const Tuple& source, const Tuple& destination) const {
-  if (const auto reason = refused(source, destination.address)) return drop(*reason);
-  return is_slow ? sent_slow(source, destination) : sent(source, destination);
+Decision Gate::validated(const Sender& sender, const Tuple& destination) const {
+  if (const auto reason = refused(sender, destination.address)) return drop(*reason);
+  return is_slow ? sent_slow(sender, destination) : sent(sender, destination);
 }
 
 // It leaves as any packet does, and only if it does may the rest. Of several firsts the newest decides.
@@ -138,7 +171,7 @@ Decision Gate::first_fragment(const Network& network, std::optional<Reason> faul
                       .traffic = network.traffic};
     datagrams.remember(datagram, first, now);
   }
-  Decision decision = validated(packet->source, packet->destination);
+  Decision decision = validated({.source = packet->source}, packet->destination);
   if (decision.action == Action::drop) datagrams.forget(datagram);
   return decision;
 }
@@ -157,7 +190,7 @@ Decision Gate::later_fragment(const Network& network, std::optional<Reason> faul
     const Claim* claim = state.find(first.source);
     const bool is_another_socket = claim != nullptr && claim->vport == from.vport && claim->cookie != first.cookie;
     if (is_another_socket) return drop(MSTACK_TX_DROP_FRAGMENT);
-    return validated(first.source, first.destination);
+    return validated({.source = first.source}, first.destination);
   };
   Decision decision = decide();
   if (found->in_doubt) {
@@ -175,11 +208,12 @@ Decision Gate::whole_packet(const Network& network) const {
     const bool may_ask = network.is_icmp() && network.is_ip6 && packet.error() == Reason::protocol;
     return may_ask ? answered(answer_icmp6(network, from.slot), MSTACK_TX_DROP_PROTOCOL) : drop(packet.error());
   }
+  const Sender sender{.source = packet->source, .is_error = packet->is_error};
   if (packet->is_error && !is_slow) {
-    if (const auto reason = refused(packet->source, network.destination)) return drop(*reason);
+    if (const auto reason = refused(sender, network.destination)) return drop(*reason);
     if (state.errors_spent.contains(from.slot)) return drop(MSTACK_TX_DROP_ICMP_RATE);
   }
-  return validated(packet->source, packet->destination);
+  return validated(sender, packet->destination);
 }
 
 // What the slow path is given has passed the other one, which told the reasons apart: it has one for all that is not
