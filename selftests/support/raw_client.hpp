@@ -46,8 +46,8 @@ class RawClient {
   // The errno of sending, 0 if it went.
   int send(std::span<const std::uint8_t> bytes, std::span<const int> fds = {}, int flags = 0) const;
   template <typename Message>
-    requires(!std::ranges::range<Message>)  // bytes are sent as such, not the container that holds them
-  int send(const Message& message, std::span<const int> fds = {}) const {
+  requires(!std::ranges::range<Message>)  // bytes are sent as such, not the container that holds them
+      int send(const Message& message, std::span<const int> fds = {}) const {
     return send({reinterpret_cast<const std::uint8_t*>(&message), sizeof(message)}, fds);
   }
   std::optional<Answer> receive(const Deadline& deadline = Deadline{}) const;  // none: closed by mstackd
