@@ -10,7 +10,10 @@
 
 #include "lib/count.h"
 #include "lib/deliver.h"
+#include "lib/guard.h"
 #include "lib/receive.h"
+
+const volatile __u8 guard_loopback; /* as uplink_tx guards uplinks */
 
 SEC("tc")
 int lo_tx(struct __sk_buff *skb)
@@ -21,6 +24,13 @@ int lo_tx(struct __sk_buff *skb)
 	struct packet packet;
 	union owner owner;
 
+	if (guard_loopback) {
+		verdict = guard(skb);
+		if (verdict != GUARD_PASSES) {
+			count(verdict);
+			return TC_ACT_SHOT;
+		}
+	}
 	verdict = receive(&packet, &owner, skb, data, end, PARSE_RECEIVED | PARSE_IN_TC);
 	if (verdict != MSTACK_RX_STEERED) {
 		count(MSTACK_LO_PASS);

@@ -51,6 +51,7 @@ Json uplinks_json(const std::vector<UplinkEntry>& uplinks) {
                     {"name", text_of(info.name)},
                     {"mode", gone ? Json() : Json(mode_of(info))},
                     {"chained", gone ? Json() : Json((info.flags & MSTACK_UPLINK_CHAINED) != 0)},
+                    {"guarded", gone ? Json() : Json((info.flags & MSTACK_UPLINK_GUARDED) != 0)},
                     {"sends_by", gone ? Json() : Json(path_of(info))},
                     {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0},
                     {"state", state_of(info)}});
@@ -137,14 +138,14 @@ Json UplinksReport::json() const {
 
 std::string UplinksReport::text() const {
   if (uplinks.empty()) return "no uplink is attached; attach one with `mstack attach IF`\n";
-  Table table({{"UPLINK"}, {"IFINDEX", true}, {"STATE"}, {"XDP"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}});
+  Table table({{"UPLINK"}, {"IFINDEX", true}, {"STATE"}, {"XDP"}, {"GUARDED"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}});
   for (const auto& [ifindex, info] : uplinks) {
     const char* end = info.flags & MSTACK_UPLINK_STAYS ? "stays" : "is detached";
     if (info.flags & MSTACK_UPLINK_GONE)
-      table.add({text_of(info.name), "-", state_of(info), "-", "-", end});
+      table.add({text_of(info.name), "-", state_of(info), "-", "-", "-", end});
     else
       table.add({text_of(info.name), std::to_string(ifindex), state_of(info),
-                 std::string(mode_of(info)) + in_chain(info),
+                 std::string(mode_of(info)) + in_chain(info), info.flags & MSTACK_UPLINK_GUARDED ? "yes" : "no",
                  info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end});
   }
   return table.text();

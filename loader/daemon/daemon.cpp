@@ -111,9 +111,10 @@ Expected<void> Daemon::open_kernel() {
   auto pins = PinDir::open(options_.pin_dir);
   if (!pins) return std::unexpected(pins.error());
   pins_.emplace(std::move(*pins));
-  auto datapath = Datapath::open(
-      *pins_,
-      {.netns_cookie = *netns_cookie, .max_claims = options_.claims, .send_fragments = options_.send_fragments});
+  auto datapath = Datapath::open(*pins_, {.netns_cookie = *netns_cookie,
+                                          .max_claims = options_.claims,
+                                          .send_fragments = options_.send_fragments,
+                                          .guard = options_.guard});
   if (!datapath) return std::unexpected(datapath.error());
   datapath_.emplace(std::move(*datapath));
   return {};
@@ -122,7 +123,7 @@ Expected<void> Daemon::open_kernel() {
 Expected<void> Daemon::take_over() {
   store_.emplace(*datapath_);
   addresses_.emplace(*datapath_, *links_);
-  uplinks_.emplace(*datapath_, *links_);
+  uplinks_.emplace(*datapath_, *links_, options_.guard);
   vport_host_.emplace(VportHost{.datapath = *datapath_,
                                 .claims = *store_,
                                 .links = *links_,

@@ -140,6 +140,7 @@ Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->netns_cookie = config.netns_cookie;
   skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
   skeleton_->rodata->send_fragments = config.send_fragments;
+  skeleton_->rodata->guard_loopback = config.guard;
   if (::getrandom(&skeleton_->rodata->fragment_seed, sizeof(skeleton_->rodata->fragment_seed), 0) < 0)
     return system_failure(errno, "cannot get random numbers");
   if (!taken_over_) bpf_map__set_max_entries(skeleton_->maps.claims, meta_.max_claims);
@@ -150,6 +151,7 @@ Expected<void> Datapath::load(const Config& config) {
   }
   const auto fd = [](const bpf_program* program) { return bpf_program__fd(program); };
   programs_ = {.uplink_rx = fd(skeleton_->progs.uplink_rx),
+               .uplink_tx = fd(skeleton_->progs.uplink_tx),
                .lo_tx = fd(skeleton_->progs.lo_tx),
                .vport_rx = fd(skeleton_->progs.vport_rx),
                .vport_tx = fd(skeleton_->progs.vport_tx),

@@ -22,6 +22,7 @@ class Datapath {
     std::uint64_t netns_cookie;  // of the uplinks' namespace
     std::uint32_t max_claims;
     bool send_fragments;
+    bool guard;
   };
   // Changes nothing that an earlier mstackd has left unless it returns well. `pins` must outlive it.
   static Expected<Datapath> open(const PinDir& pins, const Config& config);
@@ -30,7 +31,7 @@ class Datapath {
   Expected<void> attach_hooks(const Cgroup& cgroup) const;
 
   struct Programs {
-    int uplink_rx = -1, lo_tx = -1, vport_rx = -1, vport_tx = -1, vport_tx_slow = -1, vport_alive = -1;
+    int uplink_rx = -1, uplink_tx = -1, lo_tx = -1, vport_rx = -1, vport_tx = -1, vport_tx_slow = -1, vport_alive = -1;
     int sock_bind4 = -1, sock_bind6 = -1, sock_release = -1;
     int sock_port4 = -1, sock_port6 = -1, sock_connect4 = -1, sock_connect6 = -1, sock_option = -1;
   };

@@ -21,6 +21,7 @@ struct Options {
   bool chain = false;
   bool keep = false;
   bool send_fragments = false;
+  bool guard = true;
   std::string group;  // empty: every user may connect
   std::uint32_t claims = MSTACK_DEFAULT_CLAIMS;
   Quota quota;

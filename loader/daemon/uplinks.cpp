@@ -11,6 +11,7 @@
 
 #include "daemon/chain.hpp"
 #include "daemon/log.hpp"
+#include "net/tc.hpp"
 #include "net/xdp_features.hpp"
 
 namespace mstack::daemon {
@@ -126,6 +127,7 @@ Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink
   if (is_in_vrf(*device)) return false;  // and goes with its attachment
   auto [entry, added] =
       uplinks_.emplace(ifindex, Uplink{.info = *info, .mtu = device->mtu, .attachment = std::move(**attachment)});
+  guard(*device, entry->second.info);
   refresh(*device, entry->second);
   log::info("took over {} ({} XDP)", device->name, mode_name(entry->second.info.flags));
   return true;
@@ -213,6 +215,7 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
   set_flag(uplink.info, MSTACK_UPLINK_NATIVE, uplink.attachment.is_native());
   set_flag(uplink.info, MSTACK_UPLINK_CHAINED, uplink.attachment.is_chained());
   set_flag(uplink.info, MSTACK_UPLINK_DOWN, !device.running);
+  guard(device, uplink.info);
   if (auto published = publish(device.ifindex, uplink); !published) {
     forget(device.ifindex);
     return published;
@@ -223,6 +226,25 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
   uplinks_.emplace(device.ifindex, std::move(uplink));
   give_up(device.name);  // it is here
   return {};
+}
+
+// One that cannot be guarded still keeps what unprivileged processes send by their stacks: it is an uplink all the
+// same.
+void Uplinks::guard(const net::Link& device, mstack_uplink& info) const {
+  set_flag(info, MSTACK_UPLINK_GUARDED, false);
+  if (!guarded_) {
+    if (auto detached = net::detach_tc_egress(device.ifindex); !detached)
+      log::warn("{}: {}", device.name, detached.error().what);
+    return;
+  }
+  const auto attached = net::attach_tc_egress(device.ifindex, datapath_->programs().uplink_tx);
+  if (!attached) return log::warn("{} is not guarded: {}", device.name, attached.error().what);
+  set_flag(info, MSTACK_UPLINK_GUARDED, true);
+  if (*attached == net::TcOrder::behind_others)
+    log::warn(
+        "other TC filters on the egress of {} come before MultiStack's: what they end the way of is not guarded (tc "
+        "filter show dev {} egress)",
+        device.name, device.name);
 }
 
 // In the maps, where BPF reads it.
@@ -239,6 +261,7 @@ Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
 }
 
 void Uplinks::forget(std::uint32_t ifindex) {
+  if (auto detached = net::detach_tc_egress(ifindex); !detached) log::warn("{}", detached.error().what);
   uplinks_.erase(ifindex);  // detaches, if it is ours
   (void)maps::Hash<std::uint32_t, std::uint32_t>(datapath_->map("uplinks")).erase(ifindex);
   (void)datapath_->uplink_info().erase(ifindex);

@@ -23,7 +23,9 @@ namespace mstack::daemon {
 class Uplinks {
  public:
   // Both must outlive it. What is attached when it goes stays attached, unless detached before.
-  Uplinks(const Datapath& datapath, net::Links& links) : datapath_(&datapath), links_(&links) {}
+  // `guarded`: nobody but its owner sends from a claimed tuple by them.
+  Uplinks(const Datapath& datapath, net::Links& links, bool guarded)
+      : datapath_(&datapath), links_(&links), guarded_(guarded) {}
   Uplinks(Uplinks&&) = default;
   ~Uplinks();
 
@@ -68,6 +70,7 @@ class Uplinks {
   Expected<void> keep(const net::Link& device, protocol::XdpMode mode, bool chained);
   Expected<void> leave_unrecorded_chains();
   Expected<bool> take_over_one(std::uint32_t ifindex, const mstack_uplink* info);
+  void guard(const net::Link& device, mstack_uplink& info) const;
   Expected<void> publish(std::uint32_t ifindex, Uplink& uplink);
   void forget(std::uint32_t ifindex);
   void look_at(std::uint32_t ifindex);
@@ -79,6 +82,7 @@ class Uplinks {
 
   const Datapath* datapath_;
   net::Links* links_;
+  bool guarded_;
   std::map<std::uint32_t, Uplink> uplinks_;  // by ifindex
   std::map<std::string, Awaited> awaited_;   // by the name that was asked for
 };

@@ -36,6 +36,8 @@ TEST_P(Load, TheVerifierTakes) {
 
 INSTANTIATE_TEST_SUITE_P(Every, Load,
                          testing::Values(Expected{"uplink_rx", BPF_PROG_TYPE_XDP},
+                                         Expected{"uplink_tx", BPF_PROG_TYPE_SCHED_CLS},
+                                         Expected{"lo_tx", BPF_PROG_TYPE_SCHED_CLS},
                                          Expected{"vport_rx", BPF_PROG_TYPE_XDP},
                                          Expected{"vport_tx", BPF_PROG_TYPE_XDP},
                                          Expected{"vport_alive", BPF_PROG_TYPE_XDP},

@@ -13,9 +13,10 @@ namespace {
 using model::Direction;
 
 Program any_program(Random& random) {
-  static constexpr Program by_weight[] = {
-      Program::uplink_rx, Program::uplink_rx, Program::uplink_rx, Program::vport_tx,      Program::vport_tx,
-      Program::vport_tx,  Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow, Program::lo_tx};
+  static constexpr Program by_weight[] = {Program::uplink_rx, Program::uplink_rx, Program::uplink_rx,
+                                          Program::vport_tx,  Program::vport_tx,  Program::vport_tx,
+                                          Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow,
+                                          Program::lo_tx,     Program::uplink_tx};
   return random.of(by_weight);
 }
 
@@ -23,8 +24,20 @@ bool is_received(Program program) {
   return program == Program::uplink_rx || program == Program::vport_rx || program == Program::lo_tx;
 }
 
+// Up to six are read; more nobody reads.
+void add_tags(Random& random, model::Bytes& frame) {
+  if (frame.size() < 14) return;
+  for (std::size_t count = random.between(1, 8); count != 0; --count) {
+    const bool is_service = random.one_in(2);
+    const model::Bytes tag{static_cast<std::uint8_t>(is_service ? 0x88 : 0x81),
+                           static_cast<std::uint8_t>(is_service ? 0xa8 : 0), 0, random.byte()};
+    frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+  }
+}
+
 Step step_of(Random& random, Program program, std::uint32_t ingress, Draft draft) {
   mutate(random, draft);
+  if (program == Program::uplink_tx && random.one_in(3)) add_tags(random, draft.bytes);
   if (is_tc(program)) draft.bytes.resize(std::min<std::size_t>(draft.size(), 1314));
   if (draft.size() < shortest_frame(program)) draft.zeros(shortest_frame(program) - draft.size());
   return {.program = program, .ingress = ingress, .frame = std::move(draft.bytes)};

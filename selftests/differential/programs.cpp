@@ -32,7 +32,7 @@ void make_plain_array(bpf_map* map) {
 }  // namespace
 
 const char* name_of(Program program) {
-  static constexpr const char* names[] = {"uplink_rx", "vport_rx", "vport_tx", "vport_tx_slow", "lo_tx"};
+  static constexpr const char* names[] = {"uplink_rx", "vport_rx", "vport_tx", "vport_tx_slow", "lo_tx", "uplink_tx"};
   return names[static_cast<std::size_t>(program)];
 }
 

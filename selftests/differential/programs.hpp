@@ -18,10 +18,10 @@ struct mstack_bpf;
 
 namespace differential {
 
-enum class Program { uplink_rx, vport_rx, vport_tx, vport_tx_slow, lo_tx };
-inline constexpr std::size_t program_count = 5;
+enum class Program { uplink_rx, vport_rx, vport_tx, vport_tx_slow, lo_tx, uplink_tx };
+inline constexpr std::size_t program_count = 6;
 inline constexpr bool is_tc(Program program) {
-  return program == Program::vport_tx_slow || program == Program::lo_tx;
+  return program == Program::vport_tx_slow || program == Program::lo_tx || program == Program::uplink_tx;
 }
 const char* name_of(Program program);
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "model/guarding.hpp"
 #include "model/steering.hpp"
 #include "model/validation.hpp"
 
@@ -22,7 +23,7 @@ std::optional<Action> action_of(Program program, std::uint32_t returned) {
     switch (returned) {
       case TC_ACT_OK: return program == Program::vport_tx_slow ? std::optional(Action::pass) : std::nullopt;
       case static_cast<std::uint32_t>(TC_ACT_UNSPEC):  // to other filters, which may be there
-        return program == Program::lo_tx ? std::optional(Action::pass) : std::nullopt;
+        return program != Program::vport_tx_slow ? std::optional(Action::pass) : std::nullopt;
       case TC_ACT_SHOT: return Action::drop;
       case TC_ACT_REDIRECT: return Action::forward;
       default: return std::nullopt;
@@ -81,6 +82,7 @@ model::Decision Trial::decide(const Step& step) {
     case Program::vport_tx: return model::vport_tx(world_.state(), memory_, frame, step.ingress);
     case Program::vport_tx_slow: return model::vport_tx_slow(world_.state(), memory_, frame, step.ingress);
     case Program::lo_tx: return model::lo_tx(world_.state(), memory_, frame);
+    case Program::uplink_tx: return model::uplink_tx(world_.state(), frame, step.ingress);
   }
   throw std::logic_error("no such program");
 }

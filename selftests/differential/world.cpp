@@ -117,11 +117,13 @@ World::World(bool send_fragments) {
   // Mostly by the vport that has most claims.
   const std::vector<std::uint32_t> sending{
       host0, host0, host0, host0, host2, host2, Netns::ifindex("host1"), Netns::ifindex("away0")};
-  ingresses_ = {{{Netns::ifindex("up0")},
+  const std::uint32_t up0 = Netns::ifindex("up0");
+  ingresses_ = {{{up0},
                  {slot_with_socket, slot_with_socket, slot_without_socket},
                  sending,
                  sending,
-                 {Netns::ifindex("lo")}}};
+                 {Netns::ifindex("lo")},
+                 {up0, up0, up0, Netns::ifindex("away0")}}};
 }
 
 void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {

@@ -34,7 +34,7 @@ void set(char (&array)[size], std::string_view text) {
 std::vector<UplinkEntry> two_uplinks() {
   UplinkEntry native = {.ifindex = 2, .info = {}}, generic = {.ifindex = 9, .info = {}};
   set(native.info.name, "eth0");
-  native.info.flags = MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_STAYS;
+  native.info.flags = MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_STAYS | MSTACK_UPLINK_GUARDED;
   set(generic.info.name, "wlan0");
   return {native, generic};
 }
@@ -120,15 +120,18 @@ TEST(Report, Uplinks) {
   report.uplinks[1].info.flags |= MSTACK_UPLINK_DOWN | MSTACK_UPLINK_CHAINED;
   report.uplinks.push_back(gone_uplink());
   EXPECT_EQ(Json::parse(R"({"uplinks": [
-    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "sends_by": "xdp", "stays": true, "state": "up"},
-    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "sends_by": "tc", "stays": false, "state": "down"},
-    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "sends_by": null, "stays": true, "state": "gone"}]})"),
+    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "stays": true,
+     "state": "up"},
+    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "guarded": false, "sends_by": "tc", "stays": false,
+     "state": "down"},
+    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "guarded": null, "sends_by": null, "stays": true,
+     "state": "gone"}]})"),
             report.json());
   EXPECT_EQ(
-      "UPLINK  IFINDEX  STATE  XDP               SENDS BY                               WHEN MSTACKD ENDS\n"
-      "eth0          2  up     native            XDP                                    stays\n"
-      "wlan0         9  down   generic, chained  TC: it takes no redirected XDP frames  is detached\n"
-      "usb0          -  gone   -                 -                                      stays\n",
+      "UPLINK  IFINDEX  STATE  XDP               GUARDED  SENDS BY                               WHEN MSTACKD ENDS\n"
+      "eth0          2  up     native            yes      XDP                                    stays\n"
+      "wlan0         9  down   generic, chained  no       TC: it takes no redirected XDP frames  is detached\n"
+      "usb0          -  gone   -                 -        -                                      stays\n",
       report.text());
   EXPECT_EQ(Json::parse(R"({"uplinks": []})"), UplinksReport{}.json());
   EXPECT_EQ("no uplink is attached; attach one with `mstack attach IF`\n", UplinksReport{}.text());
