@@ -6,6 +6,7 @@
 #include "lib/l2.h"
 #include "lib/parse.h"
 #include "lib/steer.h"
+#include "lib/vlan.h"
 
 static __always_inline int pass(enum mstack_verdict verdict)
 {
@@ -19,6 +20,8 @@ static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 	case PARSED_ARP:
 	case NOT_IP:
 		return MSTACK_RX_PASS_NOT_IP;
+	case TAGGED:
+		return MSTACK_RX_PASS_VLAN;
 	case PARSED_ICMP:
 	case NO_PORTS:
 		return MSTACK_RX_PASS_PROTOCOL;
@@ -32,12 +35,16 @@ static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 	}
 }
 
-/* A redirect to a device that is too small for the frame fails later, and nobody would count it. */
-static __noinline bool fits(struct xdp_md *ctx, __u32 slot)
+/*
+ * A redirect to a device that is too small for the frame fails later, and nobody would count it. The kernel lets a
+ * frame be one tag longer than others.
+ */
+static __noinline bool fits(struct xdp_md *ctx, __u32 slot, bool tagged)
 {
 	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot), mtu = 0;
+	__s32 tag = tagged ? sizeof(struct mstack_tag) : 0;
 
-	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) == BPF_MTU_CHK_RET_SUCCESS;
+	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, -tag, 0) == BPF_MTU_CHK_RET_SUCCESS;
 }
 
 static __always_inline int deliver(struct xdp_md *ctx, struct ethhdr *eth, const void *end, union owner owner,
@@ -45,7 +52,7 @@ static __always_inline int deliver(struct xdp_md *ctx, struct ethhdr *eth, const
 {
 	__u32 slot = owner.slot + queue_of(owner, &packet->destination, &packet->source);
 
-	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot)) {
+	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot, packet->network_offset != sizeof(*eth))) {
 		count(MSTACK_RX_DROP_TOO_BIG);
 		return XDP_DROP;
 	}
@@ -114,6 +121,33 @@ __noinline int settle_received_fragment(struct xdp_md *ctx, struct packet *packe
 	return settle_later(packet, &fragment, place);
 }
 
+/*
+ * On, behind the tags of a VLAN that is the uplink's. The tags stay: the kernel may still get the frame, and a chain
+ * may hold no program that moves a frame's beginning. vport_rx takes them off.
+ */
+__noinline int parse_tagged(struct xdp_md *ctx, struct packet *packet)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct mstack_vlan vlan = {.uplink = ctx->ingress_ifindex};
+	enum parse_result parsed;
+	__be16 *ethertype;
+
+	if (!packet)
+		return MALFORMED;
+	parsed = read_tags(data, end, &vlan);
+	if (parsed != PARSED)
+		return parsed;
+	if (!bpf_map_lookup_elem(&vlans, &vlan))
+		return TAGGED;
+	ethertype = data + TAGS_OFFSET + size_of_tags(&vlan);
+	if ((void *)(ethertype + 1) > end)
+		return MALFORMED;
+	packet->ethertype = *ethertype;
+	packet->network_offset = sizeof(struct ethhdr) + size_of_tags(&vlan);
+	return parse_network(packet, ctx, data, end, PARSE_RECEIVED);
+}
+
 SEC("xdp")
 int uplink_rx(struct xdp_md *ctx)
 {
@@ -125,6 +159,10 @@ int uplink_rx(struct xdp_md *ctx)
 	union owner owner;
 
 	parsed = parse(&packet, ctx, data, end, PARSE_RECEIVED);
+	if (parsed == TAGGED) {
+		packet = (struct packet){};
+		parsed = parse_tagged(ctx, &packet);
+	}
 	if (parsed == PARSED_ICMP) {
 		/* About a packet of whose source we may know the owner, and from here on treated like an answer to it.
 		 */

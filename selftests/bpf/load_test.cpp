@@ -55,7 +55,7 @@ TEST(LoadMaps, CarryTypes) {
   const Netns netns;
   const Programs programs(netns.cookie());
   for (const char* name : {"claims", "port_gate", "slot_claims", "sockets", "host_ends", "vports", "uplink_info",
-                           "local_addrs", "counters", "vport_stats", "meta"}) {
+                           "vlans", "vlan_devices", "local_addrs", "counters", "vport_stats", "meta"}) {
     bpf_map_info info{};
     __u32 size = sizeof info;
     ASSERT_EQ(bpf_obj_get_info_by_fd(programs.map(name), &info, &size), 0) << name;
