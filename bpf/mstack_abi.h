@@ -17,6 +17,8 @@
 #define MSTACK_MAX_QUEUES     16   /* queues of one vport; they take contiguous slots */
 #define MSTACK_MAX_UPLINKS    64
 #define MSTACK_MAX_ADDRS      4096
+#define MSTACK_MAX_VLANS      4096 /* VLAN devices on uplinks */
+#define MSTACK_MAX_TAGS	      2	   /* of a frame */
 #define MSTACK_DEFAULT_CLAIMS 65536
 #define MSTACK_IFNAMSIZ	      16
 
@@ -129,6 +131,24 @@ enum mstack_uplink_flags {
 	MSTACK_UPLINK_GUARDED = 1 << 7, /* uplink_tx is on it */
 };
 
+/* A tag of 802.1Q or 802.1ad, in the bytes that it has on the wire if its priority and drop eligibility are 0. */
+struct mstack_tag {
+	__be16 protocol; /* 0x8100, 0x88a8 */
+	__be16 id;	 /* of the VLAN */
+};
+
+/* A VLAN on an uplink, and in front of which tags its packets are there. One tag alone has zeros behind it. */
+struct mstack_vlan {
+	__u32 uplink;				 /* ifindex */
+	struct mstack_tag tags[MSTACK_MAX_TAGS]; /* the outer first */
+};
+
+/* vlan_devices: ifindex of a VLAN device > how its packets leave by the uplink below it. The other way round: vlans. */
+struct mstack_vlan_device {
+	struct mstack_vlan vlan;
+	char name[MSTACK_IFNAMSIZ];
+};
+
 /* meta: one element, written by mstackd at its start */
 struct mstack_meta {
 	__u32 schema;
@@ -149,6 +169,7 @@ struct mstack_meta {
 	X(RX_PASS_UNCLAIMED, "to the kernel: tuple is not claimed")                                                    \
 	X(RX_PASS_NOT_LOCAL, "to the kernel: wildcard claim, but not an address of this host")                         \
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
+	X(RX_PASS_VLAN, "to the kernel: tagged, and for no VLAN device that is up on the uplink, or in three tags")    \
 	X(RX_PASS_PROTOCOL, "to the kernel: a protocol without ports, or ICMP that is no error")                       \
 	X(RX_PASS_ICMP, "to the kernel: ICMP error that does not quote enough of a packet of the address it went to")  \
 	X(RX_PASS_FRAGMENT, "to the kernel: fragment of a datagram whose first one was not steered")                   \
@@ -301,6 +322,8 @@ MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport) == 56, "mstack_vport");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, uid) == 24, "mstack_vport.uid");
 MSTACK_STATIC_ASSERT(__builtin_offsetof(struct mstack_vport, comm) == 40, "mstack_vport.comm");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_uplink) == 40, "mstack_uplink");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_vlan) == 12, "mstack_vlan");
+MSTACK_STATIC_ASSERT(sizeof(struct mstack_vlan_device) == 28, "mstack_vlan_device");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_meta) == 32, "mstack_meta");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_vport_stats) == (MSTACK_VERDICT_COUNT + 2) * 8, "mstack_vport_stats");
 MSTACK_STATIC_ASSERT(sizeof(struct mstack_event) == 48, "mstack_event");

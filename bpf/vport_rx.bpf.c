@@ -2,6 +2,24 @@
 /* XDP on a stack end: the last step to the stack's AF_XDP socket. */
 #include "lib/count.h"
 #include "lib/l2.h"
+#include "lib/vlan.h"
+
+/* A stack sees no tag. No header is where it was, so the MACs are written anew. Rare, hence not inline. */
+__noinline int take_tags_off(struct xdp_md *ctx)
+{
+	struct mstack_vlan vlan = {};
+	struct ethhdr *eth;
+
+	if (read_tags((void *)(long)ctx->data, (void *)(long)ctx->data_end, &vlan) != PARSED)
+		return false;
+	if (bpf_xdp_adjust_head(ctx, size_of_tags(&vlan)))
+		return false;
+	eth = (void *)(long)ctx->data;
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return false;
+	write_macs_to_stack(eth, ctx->ingress_ifindex);
+	return true;
+}
 
 SEC("xdp")
 int vport_rx(struct xdp_md *ctx)
@@ -12,7 +30,7 @@ int vport_rx(struct xdp_md *ctx)
 	__u32 slot = ctx->ingress_ifindex; /* a stack end's, in a namespace that holds nothing else */
 
 	/* What uplink_rx steered has this address; what the host's kernel says on its own end of the veth has not. */
-	if ((void *)(eth + 1) > end || !is_for_stack_end(eth, slot)) {
+	if ((void *)(eth + 1) > end || !is_for_stack_end(eth, slot) || (is_tag(eth->h_proto) && !take_tags_off(ctx))) {
 		count_queue(slot, MSTACK_RX_DROP_NOT_STEERED);
 		return XDP_DROP;
 	}
@@ -20,7 +38,7 @@ int vport_rx(struct xdp_md *ctx)
 		count_queue(slot, MSTACK_RX_DROP_NO_SOCKET);
 		return XDP_DROP;
 	}
-	count_received(slot, end - data);
+	count_received(slot, (void *)(long)ctx->data_end - (void *)(long)ctx->data);
 	return XDP_REDIRECT;
 }
 

@@ -19,6 +19,7 @@
 #include "lib/parse.h"
 #include "lib/route.h"
 #include "lib/steer.h"
+#include "lib/vlan.h"
 
 /* One drop in 4,096 of a reason, and the first, is told to whoever listens. */
 #define DROP_SAMPLE_MASK 4095
@@ -91,6 +92,7 @@ static __always_inline bool is_destination(const struct packet *packet)
 static __always_inline enum mstack_verdict why_dropped(enum parse_result parsed)
 {
 	switch (parsed) {
+	case TAGGED: /* what VLAN a packet is for, its route says */
 	case NOT_IP:
 		return MSTACK_TX_DROP_NOT_IP;
 	case PARSED_ARP:
@@ -223,9 +225,12 @@ __noinline int forget_slow_fragment(struct __sk_buff *skb, struct packet *packet
 }
 
 /* Left to vport_tx_slow, addressed so that the kernel takes it in. It counts what becomes of the packet. */
-static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct mstack_host_end *from)
+static __always_inline int pass_to_slow_path(struct xdp_md *ctx, const struct mstack_host_end *from)
 {
-	write_macs_to_host(eth, from->slot);
+	struct ethhdr *eth = (void *)(long)ctx->data;
+
+	if ((void *)(eth + 1) <= (void *)(long)ctx->data_end)
+		write_macs_to_host(eth, from->slot);
 	return XDP_PASS;
 }
 
@@ -248,17 +253,23 @@ static __always_inline __u32 size_of(const struct ethhdr *eth, const void *end)
 	return end - (const void *)(eth + 1);
 }
 
-/* The way of the flow's last packet, for one whose source was checked as ever. False: find out. */
-static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, const struct packet *packet,
-					   const struct flow *flow)
+/* Left to an uplink that a redirect to was found to work. */
+static __always_inline int take_way(struct xdp_md *ctx, struct ethhdr *eth, __u32 size, struct way *way,
+				    const struct mstack_host_end *from)
 {
-	if (check_source(&flow->from, &packet->source) != MSTACK_TX_SENT)
-		return false;
-	if (bpf_redirect_map(&uplinks, flow->uplink, XDP_PASS) != XDP_REDIRECT)
-		return false;
-	write_macs(eth, flow->dmac, flow->smac);
-	count_sent(flow->from.slot, MSTACK_TX_SENT, end - (void *)eth);
-	return true;
+	if (!has_tags(&way->vlan))
+		write_macs(eth, way->dmac, way->smac);
+	else if (!add_tags(ctx, way))
+		return pass_to_slow_path(ctx, from);
+	count_sent(from->slot, MSTACK_TX_SENT, sizeof(*eth) + size);
+	return XDP_REDIRECT;
+}
+
+/* The way of the flow's last packet is that of this one, whose source is checked as ever. */
+static __always_inline bool goes_as_before(const struct packet *packet, const struct flow *flow)
+{
+	return check_source(&flow->from, &packet->source) == MSTACK_TX_SENT &&
+	       bpf_redirect_map(&uplinks, flow->way.vlan.uplink, XDP_PASS) == XDP_REDIRECT;
 }
 
 static __noinline int send_to_many(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
@@ -274,7 +285,7 @@ static __noinline int send_to_many(struct xdp_md *ctx, struct ethhdr *eth, const
 	if (bpf_check_mtu(ctx, way->ifindex, &size, 0, 0) != BPF_MTU_CHK_RET_SUCCESS)
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
 	if (bpf_redirect_map(&uplinks, way->ifindex, XDP_PASS) != XDP_REDIRECT)
-		return pass_to_slow_path(eth, from);
+		return pass_to_slow_path(ctx, from);
 	group_mac(eth->h_dest, packet->destination.addr);
 	write_mac(eth->h_source, way->mac);
 	count_sent(from->slot, MSTACK_TX_SENT, end - (void *)eth);
@@ -307,7 +318,7 @@ static __always_inline int send_to_this_host(struct xdp_md *ctx, struct ethhdr *
 		count_sent(from->slot, MSTACK_TX_TO_STACK, (void *)(long)ctx->data_end - (void *)eth);
 		return XDP_REDIRECT;
 	case MSTACK_TX_TO_HOST:
-		return pass_to_slow_path(eth, from);
+		return pass_to_slow_path(ctx, from);
 	case MSTACK_TX_DROP_TOO_BIG:
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
 	default:
@@ -315,13 +326,19 @@ static __always_inline int send_to_this_host(struct xdp_md *ctx, struct ethhdr *
 	}
 }
 
-static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct packet *packet,
-				const struct mstack_host_end *from, struct flow *flow, bool may_be_overtaken)
+/* With a stack of its own: what is on it is not there while fragments are read, and all of them have 512 bytes. */
+static __noinline int send(struct xdp_md *ctx, struct packet *packet, const struct mstack_host_end *from,
+			   struct flow *flow, bool may_be_overtaken)
 {
-	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
-	struct mstack_local *way;
+	struct ethhdr *eth = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 size = size_of(eth, end);
+	const struct mstack_local *many;
 	struct bpf_fib_lookup fib;
+	struct way way = {};
 
+	if ((void *)(eth + 1) > end)
+		return drop(from->slot, MSTACK_TX_DROP_MALFORMED);
 	if (size > 0xffff)
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
 	if (is_group(packet->destination.addr))
@@ -331,11 +348,11 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct p
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		return pass_to_slow_path(eth, from);
+		return pass_to_slow_path(ctx, from);
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
-		way = way_to_many(packet);
-		if (way)
-			return send_to_many(ctx, eth, packet, from, way);
+		many = way_to_many(packet);
+		if (many)
+			return send_to_many(ctx, eth, packet, from, many);
 		if (is_local(packet->destination.addr))
 			return send_to_this_host(ctx, eth, packet, from);
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
@@ -345,17 +362,19 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, struct p
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
 	}
 
+	way.vlan.uplink = fib.ifindex;
+	way.mtu = fib.mtu_result;
+	write_mac(way.dmac, fib.dmac);
+	write_mac(way.smac, fib.smac);
 	/* An uplink that takes no XDP frames, or no uplink at all, is not in the map: the slow path tells them apart.
 	 */
-	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT)
-		return pass_to_slow_path(eth, from);
+	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT && !find_vlan(ctx, &way))
+		return pass_to_slow_path(ctx, from);
 	if (may_be_overtaken && is_kernels_turn(&fib, size))
-		return pass_to_slow_path(eth, from);
-	write_macs(eth, fib.dmac, fib.smac);
-	count_sent(from->slot, MSTACK_TX_SENT, (void *)(long)ctx->data_end - (void *)eth);
+		return pass_to_slow_path(ctx, from);
 	if (flow)
-		remember_flow(flow, packet, ctx->ingress_ifindex, from, &fib);
-	return XDP_REDIRECT;
+		remember_flow(flow, packet, ctx->ingress_ifindex, from, &way);
+	return take_way(ctx, eth, size, &way, from);
 }
 
 SEC("xdp")
@@ -374,9 +393,8 @@ int vport_tx(struct xdp_md *ctx)
 	parsed = parse(&packet, ctx, data, end, PARSE_TRANSMITTED);
 	if (parsed == PARSED) {
 		flow = place_of_flow(&packet, ifindex);
-		if (flow && is_known(flow, &packet, size_of(data, end), ifindex) &&
-		    send_as_before(data, end, &packet, flow))
-			return XDP_REDIRECT;
+		if (flow && is_known(flow, &packet, size_of(data, end), ifindex) && goes_as_before(&packet, flow))
+			return take_way(ctx, data, size_of(data, end), &flow->way, &flow->from);
 	}
 
 	from = bpf_map_lookup_elem(&host_ends, &ifindex);
@@ -424,7 +442,7 @@ int vport_tx(struct xdp_md *ctx)
 	if (parsed == PARSED_ICMP && !may_send_icmp(from->slot))
 		return drop(from->slot, MSTACK_TX_DROP_ICMP_RATE);
 	/* vport_tx_slow judges a datagram's fragments again, by their order. */
-	action = send(ctx, data, &packet, from, flow, parsed != FRAGMENT);
+	action = send(ctx, &packet, from, flow, parsed != FRAGMENT);
 	if (parsed == FRAGMENT && action == XDP_DROP)
 		forget_sent_fragment(ctx, &packet);
 	return action;
@@ -454,6 +472,21 @@ static __always_inline int send_to_this_host_slow(struct __sk_buff *skb, const s
 	return verdict == MSTACK_TX_TO_STACK ? TC_ACT_REDIRECT : TC_ACT_OK;
 }
 
+/* By the uplink itself, or by a VLAN device, which adds its tags. */
+static __always_inline bool leaves_by_uplink(__u32 ifindex)
+{
+	const struct mstack_vlan_device *device;
+	__u32 uplink;
+
+	if (bpf_map_lookup_elem(&uplink_info, &ifindex))
+		return true;
+	device = bpf_map_lookup_elem(&vlan_devices, &ifindex);
+	if (!device)
+		return false;
+	uplink = device->vlan.uplink;
+	return bpf_map_lookup_elem(&uplink_info, &uplink);
+}
+
 static __always_inline int send_slow_to_many(struct __sk_buff *skb, const struct packet *packet,
 					     const struct mstack_host_end *from, const struct mstack_local *way)
 {
@@ -462,7 +495,7 @@ static __always_inline int send_slow_to_many(struct __sk_buff *skb, const struct
 
 	if (!may_go_to_many(packet))
 		return slow_drop(from->slot, MSTACK_TX_DROP_DESTINATION);
-	if (!bpf_map_lookup_elem(&uplink_info, &ifindex))
+	if (!leaves_by_uplink(ifindex))
 		return slow_drop(from->slot, MSTACK_TX_DROP_NOT_UPLINK);
 	if (bpf_check_mtu(skb, ifindex, &mtu, 0, 0) != BPF_MTU_CHK_RET_SUCCESS)
 		return slow_drop(from->slot, MSTACK_TX_DROP_TOO_BIG);
@@ -503,7 +536,7 @@ static __always_inline int send_slow(struct __sk_buff *skb, const struct packet 
 	default:
 		return slow_drop(from->slot, MSTACK_TX_DROP_NO_ROUTE);
 	}
-	if (!bpf_map_lookup_elem(&uplink_info, &fib.ifindex))
+	if (!leaves_by_uplink(fib.ifindex))
 		return slow_drop(from->slot, MSTACK_TX_DROP_NOT_UPLINK);
 	if (!is_known && !may_ask_for_neighbour(from->vport))
 		return slow_drop(from->slot, MSTACK_TX_DROP_NEIGHBOUR_PACE);

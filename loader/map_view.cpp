@@ -70,7 +70,7 @@ Expected<MapView> MapView::open(const std::string& pin_dir) {
   const std::pair<Fd*, const maps::Definition*> wanted[] = {
       {&view.claims_, &maps::definition("claims")},           {&view.vports_, &maps::definition("vports")},
       {&view.uplink_info_, &maps::definition("uplink_info")}, {&view.counters_, &maps::definition("counters")},
-      {&view.vport_stats_, &maps::definition("vport_stats")},
+      {&view.vport_stats_, &maps::definition("vport_stats")}, {&view.vlan_devices_, &maps::definition("vlan_devices")},
   };
   for (const auto& [fd, definition] : wanted) {
     auto map = maps::open_pinned(pin_dir, *definition, maps::Access::read);
@@ -86,6 +86,18 @@ Expected<std::vector<UplinkEntry>> MapView::uplinks() const {
     info.name[MSTACK_IFNAMSIZ - 1] = '\0';
     entries.push_back({.ifindex = ifindex, .info = info});
   });
+  if (!read) return std::unexpected(read.error());
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.ifindex < b.ifindex; });
+  return entries;
+}
+
+Expected<std::vector<VlanEntry>> MapView::vlans() const {
+  std::vector<VlanEntry> entries;
+  auto read =
+      maps::VlanDevices(vlan_devices_.get()).for_each([&entries](std::uint32_t ifindex, mstack_vlan_device info) {
+        info.name[MSTACK_IFNAMSIZ - 1] = '\0';
+        entries.push_back({.ifindex = ifindex, .info = info});
+      });
   if (!read) return std::unexpected(read.error());
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.ifindex < b.ifindex; });
   return entries;

@@ -21,6 +21,10 @@ struct UplinkEntry {
   std::uint32_t ifindex;
   mstack_uplink info;
 };
+struct VlanEntry {
+  std::uint32_t ifindex;
+  mstack_vlan_device info;
+};
 struct VportEntry {
   std::uint32_t id;
   mstack_vport info;
@@ -42,6 +46,7 @@ class MapView {
   [[nodiscard]] const std::string& pin_dir() const { return pin_dir_; }
   [[nodiscard]] const mstack_meta& meta() const { return meta_; }
   [[nodiscard]] Expected<std::vector<UplinkEntry>> uplinks() const;  // by ifindex
+  [[nodiscard]] Expected<std::vector<VlanEntry>> vlans() const;      // by ifindex
   [[nodiscard]] Expected<std::vector<VportEntry>> vports() const;    // by id
   [[nodiscard]] Expected<std::vector<ClaimEntry>> claims() const;    // by address, port, protocol
   [[nodiscard]] Expected<maps::VerdictCounts> counters() const;
@@ -51,7 +56,7 @@ class MapView {
   MapView() = default;
   std::string pin_dir_;
   mstack_meta meta_ = {};
-  Fd claims_, vports_, uplink_info_, counters_, vport_stats_;
+  Fd claims_, vports_, uplink_info_, vlan_devices_, counters_, vport_stats_;
 };
 
 }  // namespace mstack

@@ -47,6 +47,8 @@ inline constexpr std::array definitions = {
     Definition{"vport_xsks", BPF_MAP_TYPE_XSKMAP, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"uplinks", BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, MSTACK_MAX_UPLINKS},
     Definition{"uplink_info", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_uplink), MSTACK_MAX_UPLINKS},
+    Definition{"vlans", BPF_MAP_TYPE_HASH, sizeof(mstack_vlan), 4, MSTACK_MAX_VLANS},
+    Definition{"vlan_devices", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_vlan_device), MSTACK_MAX_VLANS},
     Definition{"local_addrs", BPF_MAP_TYPE_HASH, sizeof(mstack_address), sizeof(mstack_local), MSTACK_MAX_ADDRS},
     Definition{"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, MSTACK_VERDICT_COUNT},
     Definition{"vport_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(mstack_vport_stats), MSTACK_MAX_SLOTS},
@@ -79,7 +81,7 @@ using VisitEntry = std::function<void(const void* key, const void* value)>;
 Expected<void> for_each(int map, std::uint32_t key_size, std::uint32_t value_size, const VisitEntry& visit);
 }  // namespace detail
 
-// A hash map (claims, host_ends, vports, uplink_info, local_addrs).
+// A hash map (claims, host_ends, vports, uplink_info, vlans, vlan_devices, local_addrs).
 template <class Key, class Value>
 class Hash {
  public:
@@ -119,6 +121,8 @@ using Claims = Hash<mstack_tuple, mstack_claim>;
 using HostEnds = Hash<std::uint32_t, mstack_host_end>;
 using Vports = Hash<std::uint32_t, mstack_vport>;
 using UplinkInfo = Hash<std::uint32_t, mstack_uplink>;
+using VlanByTags = Hash<mstack_vlan, std::uint32_t>;
+using VlanDevices = Hash<std::uint32_t, mstack_vlan_device>;
 using LocalAddrs = Hash<mstack_address, mstack_local>;  // to read; mstackd writes these two as HashOfEpochs
 
 // port_gate and slot_claims, mapped: the numbers that BPF counts down and mstackd up, each atomically.

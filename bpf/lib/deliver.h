@@ -10,12 +10,15 @@
 
 #include "l2.h"
 #include "steer.h"
+#include "vlan.h"
 
-static __noinline bool fits(struct xdp_md *ctx, __u32 slot)
+/* The kernel lets a frame be one tag longer than others. */
+static __noinline bool fits(struct xdp_md *ctx, __u32 slot, bool tagged)
 {
 	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot), mtu = 0;
+	__s32 tag = tagged ? sizeof(struct mstack_tag) : 0;
 
-	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) == BPF_MTU_CHK_RET_SUCCESS;
+	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, -tag, 0) == BPF_MTU_CHK_RET_SUCCESS;
 }
 
 /* From XDP, which then returns XDP_REDIRECT. */
@@ -24,7 +27,7 @@ static __always_inline enum mstack_verdict deliver(struct xdp_md *ctx, struct et
 {
 	__u32 slot = owner.slot + queue_of(owner, &packet->destination, &packet->source);
 
-	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot))
+	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot, packet->network_offset != sizeof(*eth)))
 		return MSTACK_RX_DROP_TOO_BIG;
 	if (bpf_redirect_map(&vport_devs, slot, XDP_DROP) != XDP_REDIRECT)
 		return MSTACK_RX_DROP_NO_VPORT;

@@ -11,6 +11,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "vlan.h"
 
 #define FLOW_BITS 8
 
@@ -22,11 +23,7 @@ struct flow {
 	__be32 flow;   /* as in struct packet */
 	__u32 ifindex; /* of the host end; 0 is no flow */
 	struct mstack_host_end from;
-	__u32 uplink; /* ifindex */
-	__u16 mtu;
-	__u8 dmac[ETH_ALEN];
-	__u8 smac[ETH_ALEN];
-	__u8 zero[6];
+	struct way way;
 };
 
 /* Two flows of a place take turns in it. Of no use to anybody else, hence not pinned. */
@@ -59,12 +56,11 @@ static __always_inline bool are_same_tuples(const struct flow *flow, const struc
 static __always_inline bool is_known(const struct flow *flow, const struct packet *packet, __u32 size, __u32 ifindex)
 {
 	return flow->ifindex == ifindex && flow->tick == bpf_jiffies64() && are_same_tuples(flow, packet) &&
-	       flow->flow == packet->flow && size <= flow->mtu;
+	       flow->flow == packet->flow && size <= flow->way.mtu;
 }
 
-/* The query was answered; `fib.mtu_result` is what its length was checked against. */
 static __always_inline void remember_flow(struct flow *flow, const struct packet *packet, __u32 ifindex,
-					  const struct mstack_host_end *from, const struct bpf_fib_lookup *fib)
+					  const struct mstack_host_end *from, const struct way *way)
 {
 	*flow = (struct flow){
 		.source = packet->source,
@@ -73,11 +69,8 @@ static __always_inline void remember_flow(struct flow *flow, const struct packet
 		.flow = packet->flow,
 		.ifindex = ifindex,
 		.from = *from,
-		.uplink = fib->ifindex,
-		.mtu = fib->mtu_result,
+		.way = *way,
 	};
-	__builtin_memcpy(flow->dmac, fib->dmac, ETH_ALEN);
-	__builtin_memcpy(flow->smac, fib->smac, ETH_ALEN);
 }
 
 #endif

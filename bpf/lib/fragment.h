@@ -87,11 +87,6 @@ struct fragment {
 	__u8 hops; /* time to live, hop limit */
 };
 
-static __always_inline void *network_of(const struct packet *packet, void *data)
-{
-	return packet->network_offset > OFFSET_MAX ? NULL : data + packet->network_offset;
-}
-
 /* The fields of the fragment that parse() stopped at; transport_offset is then where its data begins. */
 static __always_inline void read_fragment_fields(struct packet *packet, struct fragment *fragment, void *data,
 						 const void *end)

@@ -45,11 +45,6 @@ static __always_inline bool read_at(struct __sk_buff *skb, __u32 at, void *to, _
 	return !bpf_skb_load_bytes(skb, at, to, size);
 }
 
-static __always_inline bool is_tag(__be16 ethertype)
-{
-	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
-}
-
 static __always_inline enum sender_result read_ipv4_sender(struct __sk_buff *skb, struct sender *sender)
 {
 	struct iphdr ip;

@@ -105,6 +105,21 @@ struct {
 	__type(value, struct mstack_uplink);
 } uplink_info SEC(".maps") __weak;
 
+/* What a tagged frame says that came in by an uplink > ifindex of the VLAN device that it is for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MSTACK_MAX_VLANS);
+	__type(key, struct mstack_vlan);
+	__type(value, __u32);
+} vlans SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MSTACK_MAX_VLANS);
+	__type(key, __u32);
+	__type(value, struct mstack_vlan_device);
+} vlan_devices SEC(".maps") __weak;
+
 /* The addresses of this host and the broadcast addresses of its subnets, as in a tuple. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -47,6 +47,7 @@ enum parse_result {
 	PARSED,
 	PARSED_ARP,
 	PARSED_ICMP, /* ICMP in IPv4, ICMPv6 in IPv6; at transport_offset, with the addresses but no ports */
+	TAGGED,	     /* 802.1Q or 802.1ad: not read any further */
 	NOT_IP,
 	NO_PORTS, /* a protocol without, or one that is not known here */
 	FRAGMENT,
@@ -95,6 +96,11 @@ static __always_inline bool ends_in_frame(const struct packet *packet, void *ctx
 	return needed <= (how & PARSE_IN_TC ? ((struct __sk_buff *)ctx)->len : bpf_xdp_get_buff_len(ctx));
 }
 
+static __always_inline void *network_of(const struct packet *packet, void *data)
+{
+	return packet->network_offset > OFFSET_MAX ? NULL : data + packet->network_offset;
+}
+
 /* Where the transport header is, or where the next extension header is. NULL: beyond all that is read. */
 static __always_inline void *transport_of(const struct packet *packet, void *data)
 {
@@ -122,6 +128,11 @@ static __always_inline void address_from_ipv6(__be32 address[4], const struct in
 static __always_inline bool is_mapped(const __be32 address[4])
 {
 	return address[0] == 0 && address[1] == 0 && address[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_tag(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
 static __always_inline bool is_ipv6(const struct packet *packet)
@@ -189,13 +200,13 @@ static __noinline enum parse_result parse_destination_options(const __u8 *option
 }
 
 /* The header of IPv4, or PARSED: what follows is at transport_offset. */
-static __always_inline enum parse_result parse_ipv4(struct packet *packet, void *ctx, const void *data, const void *end,
+static __always_inline enum parse_result parse_ipv4(struct packet *packet, void *ctx, void *data, const void *end,
 						    __u32 how)
 {
-	const struct iphdr *ip = data + sizeof(struct ethhdr);
+	const struct iphdr *ip = network_of(packet, data);
 	__u32 header;
 
-	if ((const void *)(ip + 1) > end || ip->version != 4)
+	if (!ip || (const void *)(ip + 1) > end || ip->version != 4)
 		return MALFORMED;
 	header = ip->ihl * 4;
 	packet->length = bpf_ntohs(ip->tot_len);
@@ -212,12 +223,12 @@ static __always_inline enum parse_result parse_ipv4(struct packet *packet, void 
 	return header == sizeof(*ip) ? PARSED : parse_ipv4_options(ip, header, end);
 }
 
-static __always_inline enum parse_result parse_ipv6(struct packet *packet, void *ctx, const void *data, const void *end,
+static __always_inline enum parse_result parse_ipv6(struct packet *packet, void *ctx, void *data, const void *end,
 						    __u32 how)
 {
-	const struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+	const struct ipv6hdr *ip = network_of(packet, data);
 
-	if ((const void *)(ip + 1) > end || ip->version != 6)
+	if (!ip || (const void *)(ip + 1) > end || ip->version != 6)
 		return MALFORMED;
 	packet->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	if (!ends_in_frame(packet, ctx, data, end, how))
@@ -466,32 +477,44 @@ static __always_inline enum parse_result walk(struct packet *packet, void *ctx, 
 	return parsed;
 }
 
+/* Of what the EtherType says is at network_offset. */
+static __always_inline enum parse_result parse_network(struct packet *packet, void *ctx, void *data, const void *end,
+						       __u32 how)
+{
+	enum parse_result found;
+	const void *transport;
+
+	if (packet->ethertype == bpf_htons(ETH_P_IP))
+		found = parse_ipv4(packet, ctx, data, end, how);
+	else if (packet->ethertype == bpf_htons(ETH_P_IPV6))
+		found = parse_ipv6(packet, ctx, data, end, how);
+	else if (is_tag(packet->ethertype))
+		return TAGGED;
+	else
+		return packet->ethertype == bpf_htons(ETH_P_ARP) ? PARSED_ARP : NOT_IP;
+	if (found != PARSED)
+		return found;
+	transport = transport_of(packet, data);
+	if (!transport)
+		return MALFORMED;
+	if (packet->protocol == IPPROTO_UDP)
+		return parse_udp(packet, transport, end, how);
+	if (packet->protocol == IPPROTO_TCP)
+		return parse_tcp(packet, transport, end);
+	return walk(packet, ctx, how);
+}
+
 /* `ctx` is that of XDP, or of TC if `how` says so. */
 static __always_inline enum parse_result parse(struct packet *packet, void *ctx, void *data, const void *end, __u32 how)
 {
 	struct ethhdr *eth = data;
-	enum parse_result found;
-	const void *transport;
 
 	if ((void *)(eth + 1) > end)
 		return MALFORMED;
 	packet->network_offset = sizeof(*eth);
 	packet->headers = 0;
 	packet->ethertype = eth->h_proto;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		found = parse_ipv4(packet, ctx, data, end, how);
-	else if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		found = parse_ipv6(packet, ctx, data, end, how);
-	else
-		return eth->h_proto == bpf_htons(ETH_P_ARP) ? PARSED_ARP : NOT_IP;
-	if (found != PARSED)
-		return found;
-	transport = (void *)(eth + 1) + packet->transport_offset;
-	if (packet->protocol == IPPROTO_UDP)
-		return parse_udp(packet, transport, end, how);
-	if (packet->protocol == IPPROTO_TCP)
-		return parse_tcp(packet, transport, end);
-	return walk(packet, ctx, how);
+	return parse_network(packet, ctx, data, end, how);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "icmp.h"
 #include "parse.h"
 #include "steer.h"
+#include "vlan.h"
 
 static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 {
@@ -14,6 +15,8 @@ static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 	case PARSED_ARP:
 	case NOT_IP:
 		return MSTACK_RX_PASS_NOT_IP;
+	case TAGGED:
+		return MSTACK_RX_PASS_VLAN;
 	case PARSED_ICMP:
 	case NO_PORTS:
 		return MSTACK_RX_PASS_PROTOCOL;
@@ -100,6 +103,10 @@ static __always_inline enum mstack_verdict receive(struct packet *packet, union 
 	enum parse_result parsed = parse(packet, ctx, data, end, how);
 	enum mstack_verdict verdict;
 
+	if (parsed == TAGGED && !(how & PARSE_IN_TC)) {
+		*packet = (struct packet){};
+		parsed = parse_tagged(ctx, packet);
+	}
 	if (parsed == PARSED_ICMP) {
 		/* About a packet of whose source we may know the owner, and from here on treated like an answer to it.
 		 */

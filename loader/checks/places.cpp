@@ -4,11 +4,13 @@
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/bpf_link.hpp"
 #include "daemon/cgroup.hpp"
 #include "daemon/pin_dir.hpp"
+#include "net/tag_stripping.hpp"
 #include "net/xdp_features.hpp"
 
 namespace mstack::checks {
@@ -67,6 +69,30 @@ Check interface_check(const std::string& name) {
   const auto features = net::xdp_features(link->ifindex);
   const bool own = link->xdp_program != 0 && daemon::describe_program(link->xdp_program).starts_with("uplink_rx ");
   return judge_interface(*link, features ? *features : std::nullopt, own);
+}
+
+bool has_vlans(const std::string& name) {
+  auto links = net::Links::open();
+  if (!links) return false;
+  const auto link = links->find(name);
+  const auto vlans = links->vlans();
+  return link && vlans && std::ranges::find(*vlans, link->ifindex, &net::Link::lower) != vlans->end();
+}
+
+Check judge_stripping(const std::string& name, const std::vector<std::string>& stripping) {
+  if (stripping.empty()) return good("vlans of " + name, "their tags are seen");
+  std::string options;
+  for (const std::string& feature : stripping) options += " " + feature + " off";
+  return warning("vlans of " + name, name +
+                                         " may take tags off before XDP sees the frames, which then pass for "
+                                         "untagged ones: ethtool -K " +
+                                         name + options);
+}
+
+Check tags_check(const std::string& name) {
+  const auto stripping = net::tag_stripping(name);
+  if (!stripping) return warning("vlans of " + name, stripping.error().what);
+  return judge_stripping(name, *stripping);
 }
 
 }  // namespace mstack::checks

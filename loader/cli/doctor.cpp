@@ -14,7 +14,10 @@ Expected<Output> doctor(const Options& options) {
   report.checks.push_back(checks::cgroup_check(options.cgroup));
   report.checks.push_back(checks::pin_dir_check(options.pin_dir));
   for (checks::Check& check : checks::advice_for_machine()) report.checks.push_back(std::move(check));
-  for (const std::string& name : options.interfaces) report.checks.push_back(checks::interface_check(name));
+  for (const std::string& name : options.interfaces) {
+    report.checks.push_back(checks::interface_check(name));
+    if (checks::has_vlans(name)) report.checks.push_back(checks::tags_check(name));
+  }
   std::string text =
       options.json ? report.json().dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : report.text();
   return Output{.text = std::move(text), .good = report.good()};

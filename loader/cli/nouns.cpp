@@ -49,6 +49,8 @@ Expected<Output> status(const Options& options) {
   if (!view) return std::unexpected(view.error());
   auto uplink_list = view->uplinks();
   if (!uplink_list) return std::unexpected(uplink_list.error());
+  auto vlan_list = view->vlans();
+  if (!vlan_list) return std::unexpected(vlan_list.error());
   const auto vport_list = view->vports();
   if (!vport_list) return std::unexpected(vport_list.error());
   const auto claim_list = view->claims();
@@ -60,6 +62,7 @@ Expected<Output> status(const Options& options) {
                             .pin_dir = options.pin_dir,
                             .meta = view->meta(),
                             .uplinks = std::move(*uplink_list),
+                            .vlans = std::move(*vlan_list),
                             .vports = vport_list->size(),
                             .claims = claim_list->size(),
                             .counters = *counters},
@@ -71,7 +74,9 @@ Expected<Output> uplinks(const Options& options) {
   if (!view) return std::unexpected(view.error());
   auto list = view->uplinks();
   if (!list) return std::unexpected(list.error());
-  return print(UplinksReport{.uplinks = std::move(*list)}, options);
+  auto vlan_list = view->vlans();
+  if (!vlan_list) return std::unexpected(vlan_list.error());
+  return print(UplinksReport{.uplinks = std::move(*list), .vlans = std::move(*vlan_list)}, options);
 }
 
 Expected<Output> vports(const Options& options) {

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/if_ether.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -43,7 +44,30 @@ std::string summary_of(const mstack_uplink& uplink) {
                      uplink.flags & MSTACK_UPLINK_DOWN ? ", down" : "");
 }
 
-Json uplinks_json(const std::vector<UplinkEntry>& uplinks) {
+const char* text_of(std::uint16_t tag_protocol) {
+  return tag_protocol == ETH_P_8021AD ? "802.1ad" : "802.1Q";
+}
+
+Json vlans_json(const std::vector<VlanEntry>& vlans, std::uint32_t uplink) {
+  Json list = Json::array();
+  for (const auto& [ifindex, info] : vlans) {
+    if (info.vlan.uplink != uplink) continue;
+    Json tags = Json::array();
+    for (const mstack_tag& tag : info.vlan.tags)
+      if (tag.protocol) tags.push_back({{"protocol", text_of(ntohs(tag.protocol))}, {"id", ntohs(tag.id)}});
+    list.push_back({{"ifindex", ifindex}, {"name", text_of(info.name)}, {"tags", std::move(tags)}});
+  }
+  return list;
+}
+
+std::string vlans_text(const std::vector<VlanEntry>& vlans, std::uint32_t uplink) {
+  std::string list;
+  for (const auto& [ifindex, info] : vlans)
+    if (info.vlan.uplink == uplink) list += (list.empty() ? "" : ", ") + text_of(info.name);
+  return list.empty() ? "-" : list;
+}
+
+Json uplinks_json(const std::vector<UplinkEntry>& uplinks, const std::vector<VlanEntry>& vlans) {
   Json list = Json::array();
   for (const auto& [ifindex, info] : uplinks) {
     const bool gone = info.flags & MSTACK_UPLINK_GONE;
@@ -54,7 +78,8 @@ Json uplinks_json(const std::vector<UplinkEntry>& uplinks) {
                     {"guarded", gone ? Json() : Json((info.flags & MSTACK_UPLINK_GUARDED) != 0)},
                     {"sends_by", gone ? Json() : Json(path_of(info))},
                     {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0},
-                    {"state", state_of(info)}});
+                    {"state", state_of(info)},
+                    {"vlans", vlans_json(vlans, ifindex)}});
   }
   return list;
 }
@@ -105,7 +130,7 @@ Json StatusReport::json() const {
           {"schema", meta.schema},
           {"started", time_text(meta.started_ns)},
           {"netns_cookie", meta.netns_cookie},
-          {"uplinks", uplinks_json(uplinks)},
+          {"uplinks", uplinks_json(uplinks, vlans)},
           {"vports", vports},
           {"claims", {{"used", claims}, {"size", meta.max_claims}}},
           {"packets",
@@ -133,20 +158,22 @@ std::string StatusReport::text() const {
 }
 
 Json UplinksReport::json() const {
-  return {{"uplinks", uplinks_json(uplinks)}};
+  return {{"uplinks", uplinks_json(uplinks, vlans)}};
 }
 
 std::string UplinksReport::text() const {
   if (uplinks.empty()) return "no uplink is attached; attach one with `mstack attach IF`\n";
-  Table table({{"UPLINK"}, {"IFINDEX", true}, {"STATE"}, {"XDP"}, {"GUARDED"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}});
+  Table table(
+      {{"UPLINK"}, {"IFINDEX", true}, {"STATE"}, {"XDP"}, {"GUARDED"}, {"SENDS BY"}, {"WHEN MSTACKD ENDS"}, {"VLANS"}});
   for (const auto& [ifindex, info] : uplinks) {
     const char* end = info.flags & MSTACK_UPLINK_STAYS ? "stays" : "is detached";
     if (info.flags & MSTACK_UPLINK_GONE)
-      table.add({text_of(info.name), "-", state_of(info), "-", "-", "-", end});
+      table.add({text_of(info.name), "-", state_of(info), "-", "-", "-", end, "-"});
     else
       table.add({text_of(info.name), std::to_string(ifindex), state_of(info),
                  std::string(mode_of(info)) + in_chain(info), info.flags & MSTACK_UPLINK_GUARDED ? "yes" : "no",
-                 info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end});
+                 info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end,
+                 vlans_text(vlans, ifindex)});
   }
   return table.text();
 }

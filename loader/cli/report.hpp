@@ -23,6 +23,7 @@ struct StatusReport {
   std::string run_dir, pin_dir;
   mstack_meta meta = {};
   std::vector<UplinkEntry> uplinks;
+  std::vector<VlanEntry> vlans = {};
   std::size_t vports = 0, claims = 0;
   maps::VerdictCounts counters = {};
 
@@ -32,6 +33,7 @@ struct StatusReport {
 
 struct UplinksReport {
   std::vector<UplinkEntry> uplinks;
+  std::vector<VlanEntry> vlans = {};
   [[nodiscard]] Json json() const;
   [[nodiscard]] std::string text() const;
 };

@@ -196,6 +196,7 @@ void Daemon::read_route_events() {
   using Kind = net::RouteEvent::Kind;
   for (const net::RouteEvent& event : *events) switch (event.kind) {
       case Kind::addresses_changed: sync_addresses(); break;
+      case Kind::vlans_changed: uplinks_->vlans_changed(); break;
       case Kind::link_changed:
         uplinks_->link_changed(event);
         if (addresses_->is_outdated_by(event)) sync_addresses();

@@ -61,6 +61,8 @@ class Datapath {
   [[nodiscard]] maps::HostEnds host_ends() const { return maps::HostEnds(map("host_ends")); }
   [[nodiscard]] maps::Vports vports() const { return maps::Vports(map("vports")); }
   [[nodiscard]] maps::UplinkInfo uplink_info() const { return maps::UplinkInfo(map("uplink_info")); }
+  [[nodiscard]] maps::VlanByTags vlans() const { return maps::VlanByTags(map("vlans")); }
+  [[nodiscard]] maps::VlanDevices vlan_devices() const { return maps::VlanDevices(map("vlan_devices")); }
   [[nodiscard]] const maps::Gauges& port_gate() const { return *port_gate_; }
   [[nodiscard]] const maps::Gauges& slot_claims() const { return *slot_claims_; }
 

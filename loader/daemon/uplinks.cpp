@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -73,6 +74,7 @@ std::uint32_t Uplinks::mtu() const {
 }
 
 Expected<void> Uplinks::take_over() {
+  if (auto taken = vlans_.take_over(); !taken) return taken;
   std::map<std::uint32_t, mstack_uplink> recorded;
   auto seen = datapath_->uplink_info().for_each([&](std::uint32_t ifindex, mstack_uplink info) {
     info.name[MSTACK_IFNAMSIZ - 1] = info.asked[MSTACK_IFNAMSIZ - 1] = '\0';
@@ -225,6 +227,7 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
             uplink.info.flags & MSTACK_UPLINK_XMIT ? "" : ", sends by TC");
   uplinks_.emplace(device.ifindex, std::move(uplink));
   give_up(device.name);  // it is here
+  vlans_changed();
   return {};
 }
 
@@ -265,6 +268,7 @@ void Uplinks::forget(std::uint32_t ifindex) {
   uplinks_.erase(ifindex);  // detaches, if it is ours
   (void)maps::Hash<std::uint32_t, std::uint32_t>(datapath_->map("uplinks")).erase(ifindex);
   (void)datapath_->uplink_info().erase(ifindex);
+  vlans_changed();
 }
 
 Expected<void> Uplinks::detach(const std::string& name) {
@@ -321,6 +325,12 @@ void Uplinks::link_gone(std::uint32_t ifindex) {
   if (uplinks_.contains(ifindex)) look_at(ifindex);
 }
 
+void Uplinks::vlans_changed() {
+  std::set<std::uint32_t> ifindexes;
+  for (const auto& [ifindex, uplink] : uplinks_) ifindexes.insert(ifindex);
+  if (auto synced = vlans_.sync(ifindexes); !synced) log::warn("VLANs: {}", synced.error().what);
+}
+
 void Uplinks::resync() {
   std::vector<std::uint32_t> known;
   for (const auto& [ifindex, uplink] : uplinks_) known.push_back(ifindex);
@@ -329,6 +339,7 @@ void Uplinks::resync() {
   for (const auto& [name, awaited] : awaited_) names.push_back(name);
   for (const std::string& name : names)
     if (const auto device = links_->find(name)) welcome(*device);
+  vlans_changed();
 }
 
 // What is there now, whatever was told of it.

@@ -13,6 +13,7 @@
 
 #include "daemon/attachment.hpp"
 #include "daemon/datapath.hpp"
+#include "daemon/vlans.hpp"
 #include "mstack/error.hpp"
 #include "net/addresses.hpp"
 #include "net/link.hpp"
@@ -25,7 +26,7 @@ class Uplinks {
   // Both must outlive it. What is attached when it goes stays attached, unless detached before.
   // `guarded`: nobody but its owner sends from a claimed tuple by them.
   Uplinks(const Datapath& datapath, net::Links& links, bool guarded)
-      : datapath_(&datapath), links_(&links), guarded_(guarded) {}
+      : datapath_(&datapath), links_(&links), guarded_(guarded), vlans_(datapath, links) {}
   Uplinks(Uplinks&&) = default;
   ~Uplinks();
 
@@ -47,6 +48,7 @@ class Uplinks {
   // What the events say may be old news: they only tell where to look.
   void link_changed(const net::RouteEvent& event);
   void link_gone(std::uint32_t ifindex);
+  void vlans_changed();
   void resync();
 
   [[nodiscard]] bool empty() const { return uplinks_.empty() && awaited_.empty(); }
@@ -83,6 +85,7 @@ class Uplinks {
   const Datapath* datapath_;
   net::Links* links_;
   bool guarded_;
+  Vlans vlans_;
   std::map<std::uint32_t, Uplink> uplinks_;  // by ifindex
   std::map<std::string, Awaited> awaited_;   // by the name that was asked for
 };

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "net/link.hpp"
 #include "net/message.hpp"
 
 namespace mstack::net {
@@ -110,6 +111,17 @@ Expected<void> add_macs(Links& links, std::vector<LocalAddress>& addresses) {
   return {};
 }
 
+bool is_of_vlan_device(const nlmsghdr& message) {
+  bool is_vlan = false;
+  for_each_attribute(message, sizeof(ifinfomsg), [&is_vlan](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) != IFLA_LINKINFO) return;
+    for_each_nested(attribute, [&is_vlan](const nlattr* info) {
+      if (mnl_attr_get_type(info) == IFLA_INFO_KIND) is_vlan = text_of(info) == vlan_kind;
+    });
+  });
+  return is_vlan;
+}
+
 RouteEvent link_event(const nlmsghdr& message, const ifinfomsg& header) {
   RouteEvent event = {
       .kind = message.nlmsg_type == RTM_DELLINK ? RouteEvent::Kind::link_gone : RouteEvent::Kind::link_changed,
@@ -161,7 +173,7 @@ Expected<RouteMonitor> RouteMonitor::open() {
 Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
   using Kind = RouteEvent::Kind;
   std::vector<RouteEvent> events;
-  bool addresses_said = false;
+  bool addresses_said = false, vlans_said = false;
   // Bounded: a machine whose links never stop changing must leave the caller time for its other work.
   for (int datagrams = 0; datagrams < 4096; ++datagrams) {
     const auto received = netlink_.receive([&](const nlmsghdr& message) {
@@ -173,8 +185,11 @@ Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
         case RTM_NEWLINK:
           // AF_BRIDGE tells of a bridge's port the same way: no change of the device itself.
         case RTM_DELLINK:
-          if (const auto header = header_of<ifinfomsg>(message); header && header->ifi_family == AF_UNSPEC)
+          if (const auto header = header_of<ifinfomsg>(message); header && header->ifi_family == AF_UNSPEC) {
             events.push_back(link_event(message, *header));
+            if (is_of_vlan_device(message) && !std::exchange(vlans_said, true))
+              events.push_back({.kind = Kind::vlans_changed, .name = {}});
+          }
           break;
         default: break;
       }

@@ -31,6 +31,7 @@ bool is_claimable_address(const mstack_address& address);
 struct RouteEvent {
   enum class Kind {
     addresses_changed,  // of whatever device: dump them anew
+    vlans_changed,      // a VLAN device is new, changed or gone: list them anew
     link_changed,       // a device is new, or was renamed, set up or down, got another MTU or XDP program, ...
     link_gone,          // a device was removed, or moved to another namespace
     resync,             // events were lost: dump links and addresses anew
@@ -48,7 +49,7 @@ class RouteMonitor {
  public:
   static Expected<RouteMonitor> open();
   [[nodiscard]] int fd() const { return netlink_.fd(); }  // readable when drain() has something to say; non-blocking
-  // Everything that has happened since, in order; of addresses_changed, and of resync, one is enough.
+  // Everything that has happened since, in order; of addresses_changed, of vlans_changed and of resync, one is enough.
   Expected<std::vector<RouteEvent>> drain();
 
  private:

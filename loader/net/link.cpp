@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "net/link.hpp"
 
+#include <arpa/inet.h>
 #include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
@@ -46,29 +47,52 @@ void parse_xdp(const nlattr* nest, Link& link) {
   link.xdp_program = any ? any : driver ? driver : generic;
 }
 
+std::optional<VlanTag> parse_tag(const nlattr* data) {
+  std::optional<std::uint16_t> protocol, id;
+  for_each_nested(data, [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) == IFLA_VLAN_PROTOCOL) protocol = value_as<std::uint16_t>(attribute);
+    if (mnl_attr_get_type(attribute) == IFLA_VLAN_ID) id = value_as<std::uint16_t>(attribute);
+  });
+  if (!protocol || !id) return std::nullopt;
+  return VlanTag{.protocol = ntohs(*protocol), .id = *id};
+}
+
+void parse_info(const nlattr* nest, Link& link) {
+  const nlattr* data = nullptr;
+  for_each_nested(nest, [&](const nlattr* info) {
+    switch (mnl_attr_get_type(info)) {
+      case IFLA_INFO_KIND: link.kind = text_of(info); break;
+      case IFLA_INFO_SLAVE_KIND: link.slave_kind = text_of(info); break;
+      case IFLA_INFO_DATA: data = info; break;
+      default: break;
+    }
+  });
+  if (data && link.kind == vlan_kind) link.tag = parse_tag(data);
+}
+
 std::optional<Link> parse_link(const nlmsghdr& message) {
   Link link;
+  bool lower_is_elsewhere = false;
   const auto header = header_of<ifinfomsg>(message);
   if (!header) return std::nullopt;
   link.ifindex = static_cast<std::uint32_t>(header->ifi_index);
   link.up = (header->ifi_flags & IFF_UP) != 0;
   link.running = link.up && (header->ifi_flags & IFF_RUNNING) != 0;
   link.ethernet = header->ifi_type == ARPHRD_ETHER;
-  for_each_attribute(message, sizeof(ifinfomsg), [&link](const nlattr* attribute) {
+  for_each_attribute(message, sizeof(ifinfomsg), [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case IFLA_IFNAME: link.name = text_of(attribute); break;
       case IFLA_MTU: link.mtu = value_as<std::uint32_t>(attribute).value_or(0); break;
       case IFLA_ADDRESS: link.mac = value_as<Mac>(attribute).value_or(Mac{}); break;
-      case IFLA_LINKINFO:
-        for_each_nested(attribute, [&link](const nlattr* info) {
-          if (mnl_attr_get_type(info) == IFLA_INFO_KIND) link.kind = text_of(info);
-          if (mnl_attr_get_type(info) == IFLA_INFO_SLAVE_KIND) link.slave_kind = text_of(info);
-        });
-        break;
+      case IFLA_MASTER: link.master = value_as<std::uint32_t>(attribute).value_or(0); break;
+      case IFLA_LINK: link.lower = value_as<std::uint32_t>(attribute).value_or(0); break;
+      case IFLA_LINK_NETNSID: lower_is_elsewhere = true; break;
+      case IFLA_LINKINFO: parse_info(attribute, link); break;
       case IFLA_XDP: parse_xdp(attribute, link); break;
       default: break;
     }
   });
+  if (lower_is_elsewhere) link.lower = 0;
   return link;
 }
 
@@ -160,9 +184,14 @@ Expected<Link> Links::find(const std::string& name) {
   return find_one(0, name);
 }
 
-Expected<std::vector<Link>> Links::all() {
+Expected<std::vector<Link>> Links::list(const char* kind) {
   for (int tries = 0;; ++tries) {
     Request request(RTM_GETLINK, 0, sizeof(ifinfomsg));
+    if (kind) {
+      nlattr* info = mnl_attr_nest_start(request.message(), IFLA_LINKINFO);
+      mnl_attr_put_strz(request.message(), IFLA_INFO_KIND, kind);
+      mnl_attr_nest_end(request.message(), info);
+    }
     std::vector<Link> links;
     auto dumped = netlink_.dump(request, "cannot list the network devices", [&links](const nlmsghdr& message) {
       if (message.nlmsg_type != RTM_NEWLINK) return;
@@ -171,6 +200,17 @@ Expected<std::vector<Link>> Links::all() {
     if (dumped) return links;
     if (dumped.error().code != EINTR || tries == 100) return std::unexpected(dumped.error());
   }
+}
+
+Expected<std::vector<Link>> Links::all() {
+  return list(nullptr);
+}
+
+Expected<std::vector<Link>> Links::vlans() {
+  auto links = list(vlan_kind);
+  if (!links) return links;
+  std::erase_if(*links, [](const Link& link) { return !link.tag; });  // all of them, if the kernel knows no such kind
+  return links;
 }
 
 Expected<std::vector<Link>> Links::host_ends() {

@@ -23,11 +23,23 @@ using Mac = std::array<std::uint8_t, 6>;
 enum class XdpAttached : std::uint8_t { none, native, generic, offloaded, several };
 const char* name_of(XdpAttached attached);
 
+// IFLA_INFO_KIND of a VLAN device.
+inline constexpr const char* vlan_kind = "vlan";
+
+struct VlanTag {
+  std::uint16_t protocol = 0;  // ETH_P_8021Q, ETH_P_8021AD
+  std::uint16_t id = 0;
+  bool operator==(const VlanTag&) const = default;
+};
+
 struct Link {
   std::uint32_t ifindex = 0;
   std::string name;
-  std::string kind;        // "veth", "bridge" ...; empty for a device of hardware
-  std::string slave_kind;  // "vrf", "bridge", "bond" ...: what it is a part of; empty: of nothing
+  std::string kind;          // "veth", "bridge" ...; empty for a device of hardware
+  std::string slave_kind;    // "vrf", "bridge", "bond" ...: what it is a part of; empty: of nothing
+  std::uint32_t master = 0;  // ifindex of that
+  std::uint32_t lower = 0;   // ifindex of the device below; 0: none, or it is in another namespace
+  std::optional<VlanTag> tag;
   std::uint32_t mtu = 0;
   Mac mac = {};  // zero if the device has none of 6 bytes
   bool up = false;
@@ -47,6 +59,7 @@ class Links {
   Expected<Link> find(std::uint32_t ifindex);
   Expected<Link> find(const std::string& name);
   Expected<std::vector<Link>> all();
+  Expected<std::vector<Link>> vlans();  // the VLAN devices: those that have a tag
   // The veth devices whose names are those of host ends: what a mstackd before this one may have left.
   Expected<std::vector<Link>> host_ends();
 
@@ -67,6 +80,7 @@ class Links {
   Links(Netns netns, Netlink netlink, Fd ioctls)
       : netns_(std::move(netns)), netlink_(std::move(netlink)), ioctls_(std::move(ioctls)) {}
   Expected<Link> find_one(std::uint32_t ifindex, const std::string& name);
+  Expected<std::vector<Link>> list(const char* kind);  // nullptr: of all kinds
   Expected<void> change(std::uint32_t ifindex, bool up, std::uint32_t mtu);
 
   Netns netns_;

@@ -34,30 +34,26 @@ TEST_P(Load, TheVerifierTakes) {
   RecordProperty("verified", static_cast<int>(info.verified_insns));
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, Load,
-                         testing::Values(Expected{"uplink_rx", BPF_PROG_TYPE_XDP},
-                                         Expected{"uplink_tx", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"lo_tx", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"vport_rx", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_tx", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_alive", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_tx_slow", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"sock_bind4", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_bind6", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_release", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_port4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_port6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_option", BPF_PROG_TYPE_CGROUP_SOCKOPT}),
-                         [](const auto& tested) { return std::string(tested.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Every, Load,
+    testing::Values(
+        Expected{"uplink_rx", BPF_PROG_TYPE_XDP}, Expected{"uplink_tx", BPF_PROG_TYPE_SCHED_CLS},
+        Expected{"lo_tx", BPF_PROG_TYPE_SCHED_CLS}, Expected{"vport_rx", BPF_PROG_TYPE_XDP},
+        Expected{"vport_tx", BPF_PROG_TYPE_XDP}, Expected{"vport_alive", BPF_PROG_TYPE_XDP},
+        Expected{"vport_tx_slow", BPF_PROG_TYPE_SCHED_CLS}, Expected{"sock_bind4", BPF_PROG_TYPE_CGROUP_SOCK},
+        Expected{"sock_bind6", BPF_PROG_TYPE_CGROUP_SOCK}, Expected{"sock_release", BPF_PROG_TYPE_CGROUP_SOCK},
+        Expected{"sock_port4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR}, Expected{"sock_port6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_option", BPF_PROG_TYPE_CGROUP_SOCKOPT}),
+    [](const auto& tested) { return std::string(tested.param.name); });
 
 // The maps are pinned with their BTF, so that bpftool prints field names.
 TEST(LoadMaps, CarryTypes) {
   const Netns netns;
   const Programs programs(netns.cookie());
   for (const char* name : {"claims", "port_gate", "slot_claims", "sockets", "host_ends", "vports", "uplink_info",
-                           "local_addrs", "counters", "vport_stats", "meta"}) {
+                           "vlans", "vlan_devices", "local_addrs", "counters", "vport_stats", "meta"}) {
     bpf_map_info info{};
     __u32 size = sizeof info;
     ASSERT_EQ(bpf_obj_get_info_by_fd(programs.map(name), &info, &size), 0) << name;

@@ -305,6 +305,28 @@ void Programs::add_uplink(const std::string& name, bool xmit) const {
   if (xmit) update(map("uplinks"), ifindex, ifindex, "uplinks");
 }
 
+void Programs::add_vlan(std::uint32_t device, std::uint32_t uplink, const Bytes& tags) const {
+  mstack_vlan_device value{};
+  value.vlan.uplink = uplink;
+  std::memcpy(value.vlan.tags, tags.data(), std::min(tags.size(), sizeof value.vlan.tags));
+  update(map("vlans"), value.vlan, device, "vlans");
+  update(map("vlan_devices"), device, value, "vlan_devices");
+}
+
+void Programs::remove_vlan(std::uint32_t uplink, const Bytes& tags) const {
+  mstack_vlan vlan{};
+  vlan.uplink = uplink;
+  std::memcpy(vlan.tags, tags.data(), std::min(tags.size(), sizeof vlan.tags));
+  std::uint32_t device = 0;
+  check(bpf_map_lookup_elem(map("vlans"), &vlan, &device), "vlans");
+  check(bpf_map_delete_elem(map("vlans"), &vlan), "vlans");
+  check(bpf_map_delete_elem(map("vlan_devices"), &device), "vlan_devices");
+}
+
+void Programs::set_device(std::uint32_t slot, std::uint32_t ifindex) const {
+  update(map("vport_devs"), slot, ifindex, "vport_devs");
+}
+
 std::uint32_t Programs::gate(std::uint8_t protocol, std::uint16_t port) const {
   return lookup<std::uint32_t>(map("port_gate"), gate_of(protocol, port), "port_gate");
 }

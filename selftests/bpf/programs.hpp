@@ -80,6 +80,10 @@ class Programs {
   void watch(std::uint32_t slot);
   void add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uint32_t slot);
   void add_uplink(const std::string& name, bool xmit = true) const;
+  // Any interface will do: what its tags are, only the maps say. `tags` are bytes of the wire, 4 or 8.
+  void add_vlan(std::uint32_t device, std::uint32_t uplink, const Bytes& tags) const;
+  void remove_vlan(std::uint32_t uplink, const Bytes& tags) const;
+  void set_device(std::uint32_t slot, std::uint32_t ifindex) const;  // in vport_devs
 
   std::uint32_t gate(std::uint8_t protocol, std::uint16_t port) const;
   void set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t claims) const;

@@ -17,12 +17,6 @@ TEST_F(UplinkRxKinds, NotIp) {
       hex("ff ff ff ff ff ff  02 00 00 00 00 02  08 06"
           "00 01 08 00 06 04 00 01  02 00 00 00 00 02  c6 33 64 02  00 00 00 00 00 00  c0 00 02 01");
   EXPECT_TRUE(passed(receive(arp), arp, MSTACK_RX_PASS_NOT_IP));
-  // A VLAN's packets belong to the VLAN's interface, be the tag in the frame or not.
-  for (const char* tag : {"81 00", "88 a8"}) {
-    const Bytes inner = Packet().bytes();
-    const Bytes tagged = slice(inner, 0, 12) + hex(tag) + hex("00 07") + slice(inner, 12, inner.size() - 12);
-    EXPECT_TRUE(passed(receive(tagged), tagged, MSTACK_RX_PASS_NOT_IP)) << tag;
-  }
   for (const char* type : {"88 cc", "00 2e", "88 47", "88 64", "00 08", "dd 86", "ff ff", "00 00"}) {
     const Bytes frame = patch(Packet().bytes(), 12, hex(type));
     EXPECT_TRUE(passed(receive(frame), frame, MSTACK_RX_PASS_NOT_IP)) << type;

@@ -118,6 +118,43 @@ TEST_F(VportRx, AClosedSocketLeavesItsSlot) {
   EXPECT_TRUE(did(arrive(steered().bytes()), XDP_DROP, MSTACK_RX_DROP_NO_SOCKET, own_slot));
 }
 
+// uplink_rx has found them to be of a VLAN of the uplink, and left them in.
+TEST_F(VportRx, TagsAreTakenOff) {
+  Xsk socket("s7");
+  put(own_slot, socket);
+  for (const char* tags : {"81 00 00 64", "88 a8 e0 64", "81 00 00 64 81 00 01 2c", "88 a8 00 c8 81 00 0f fe"}) {
+    for (const std::size_t payload : {0, 4, 1400}) {
+      Packet packet = steered();
+      packet.payload = Bytes(payload, 0x5a);
+      const Bytes frame = packet.bytes();
+      const Outcome outcome = arrive(tagged(hex(tags), frame));
+      EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot)) << tags;
+      EXPECT_EQ(outcome.frame, frame) << tags;
+      EXPECT_EQ(outcome.rx_bytes, frame.size()) << tags;
+      programs.run_live("vport_rx", tagged(hex(tags), frame), own_slot);
+      EXPECT_EQ(socket.receive(), frame) << tags;
+    }
+  }
+}
+
+// More than uplink_rx lets through: a stack sees none of it.
+TEST_F(VportRx, WhatItsTagsDoNotLeaveWholeIsDropped) {
+  const Xsk socket("s7");
+  put(own_slot, socket);
+  const Bytes frame = steered().bytes();
+  std::vector<Bytes> wrong{tagged(hex("81 00 00 64 81 00 00 64 81 00 00 64"), frame),
+                           tagged(hex("88 a8 00 64 88 a8 00 64 88 a8 00 64 88 a8 00 64"), frame)};
+  for (const char* tags : {"81 00 00 64", "81 00 00 64 81 00 01 2c"}) {
+    const Bytes whole = tagged(hex(tags), cut(frame, 14));
+    for (std::size_t left = 14; left < whole.size(); ++left) wrong.push_back(cut(whole, left));
+  }
+  for (const Bytes& one : wrong) {
+    const Outcome outcome = arrive(one);
+    EXPECT_TRUE(did(outcome, XDP_DROP, MSTACK_RX_DROP_NOT_STEERED, own_slot)) << one.size();
+    EXPECT_EQ(outcome.rx_bytes, 0U);
+  }
+}
+
 TEST_F(VportRx, ASlotAbove255) {
   stack_end(0x0203);
   programs.watch(0x0203);

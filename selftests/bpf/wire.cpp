@@ -146,6 +146,10 @@ Bytes patch_ip4(Bytes frame, std::size_t offset, const Bytes& with) {
   return patch(frame, l3_at + 10, be16(internet_checksum(slice(frame, l3_at, std::max<std::size_t>(header, 20)))));
 }
 
+Bytes tagged(const Bytes& tags, const Bytes& frame) {
+  return slice(frame, 0, 12) + tags + slice(frame, 12, frame.size() - 12);
+}
+
 Bytes cut(Bytes frame, std::size_t length) {
   frame.resize(std::min(length, frame.size()));
   return frame;

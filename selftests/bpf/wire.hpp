@@ -24,6 +24,7 @@ Bytes ip(std::string_view text);  // 4 bytes of "192.0.2.1", 16 of "2001:db8::1"
 Bytes patch(Bytes frame, std::size_t offset, const Bytes& with);
 Bytes patch_ip4(Bytes frame, std::size_t offset, const Bytes& with);
 Bytes cut(Bytes frame, std::size_t length);
+Bytes tagged(const Bytes& tags, const Bytes& frame);  // behind the MACs
 Bytes slice(const Bytes& frame, std::size_t offset, std::size_t length);
 
 // RFC 1071, over any bytes.

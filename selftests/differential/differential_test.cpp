@@ -34,6 +34,7 @@ struct Campaign {
   std::atomic<bool> over = false;
   std::mutex mutex;
   Seen seen;
+  std::map<mstack_verdict, std::uint64_t> tagged;
   std::uint64_t lost = 0;
 
   void differs(std::uint64_t seed, const std::string& before, const std::string& after) {
@@ -94,13 +95,15 @@ void work(Campaign& campaign, std::uint64_t seed, bool send_fragments) {
   }
   const std::lock_guard lock(campaign.mutex);
   for (const auto& [key, count] : trial.seen()) campaign.seen[key] += count;
+  for (const auto& [verdict, count] : trial.tagged()) campaign.tagged[verdict] += count;
   campaign.lost += trial.lost();
 }
 
 TEST(Differential, EveryProgramDecidesAsTheModel) {
   const std::uint64_t seed = mstack::test::seed();
   const unsigned threads = std::max(1U, std::min(4U, std::thread::hardware_concurrency()));
-  Campaign campaign{.frames = frames_wanted() / threads, .over = false, .mutex = {}, .seen = {}, .lost = 0};
+  Campaign campaign{
+      .frames = frames_wanted() / threads, .over = false, .mutex = {}, .seen = {}, .tagged = {}, .lost = 0};
   std::cout << "MSTACK_SEED=" << seed << ", " << campaign.frames * threads << " frames in " << threads << " threads\n";
   {
     std::vector<std::jthread> workers;
@@ -119,6 +122,9 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
   std::cout << "fragments whose first another had pushed out: " << campaign.lost << "\n";
   if (testing::Test::HasFailure() || campaign.frames * threads < frames_to_see_everything) return;
   expect_everything(campaign.seen);
+  for (const mstack_verdict verdict :
+       {MSTACK_RX_STEERED, MSTACK_RX_DELIVERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_TX_SENT})
+    EXPECT_NE(campaign.tagged[verdict], 0U) << name_of(verdict) << " with tags was never read";
   EXPECT_LT(campaign.lost * 20, followed(campaign.seen)) << "more are lost than a table of this size loses";
 }
 

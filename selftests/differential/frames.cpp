@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "frames.hpp"
 
+#include <vector>
+
 #include "ends.hpp"
 #include "errors.hpp"
 #include "pools.hpp"
@@ -24,7 +26,41 @@ void add_solicitation(Random& random, Draft& draft, Direction direction) {
   add_ip_packet(random, draft, envelope, solicitation(random));
 }
 
+model::Tags known_tags(Random& random, const model::State& state) {
+  std::vector<model::Tags> known;
+  for (const auto& [ifindex, device] : state.devices)
+    if (device.vlan) known.push_back(device.vlan->tags);
+  return random.of(known);
+}
+
+model::Tag any_tag(Random& random) {
+  static constexpr std::uint16_t ids[] = {0, 7, 100, 200, 300, 4094, 4095};
+  return {.protocol = static_cast<std::uint16_t>(random.one_in(2) ? 0x8100 : 0x88a8), .id = random.of(ids)};
+}
+
 }  // namespace
+
+model::Bytes any_tags(Random& random, const model::State& state) {
+  model::Tags tags = known_tags(random, state);
+  if (random.one_in(6)) tags[random.below(tags.size())] = any_tag(random);
+  if (random.one_in(8))
+    tags.insert(tags.begin() + static_cast<std::ptrdiff_t>(random.below(tags.size() + 1)), any_tag(random));
+  if (random.one_in(16)) tags.pop_back();
+  Draft draft;
+  for (const model::Tag& tag : tags) {
+    draft.u16(tag.protocol);
+    draft.u16((random.one_in(2) ? static_cast<unsigned>(random.below(16)) << 12 : 0U) | tag.id);
+  }
+  return draft.bytes;
+}
+
+void add_tags(Draft& draft, const model::Bytes& tags) {
+  constexpr std::size_t behind_addresses = 12;
+  for (auto* places : {&draft.boundaries, &draft.lengths, &draft.kinds})
+    for (std::size_t& place : *places) place += tags.size();
+  draft.bytes.insert(draft.bytes.begin() + behind_addresses, tags.begin(), tags.end());
+  for (std::size_t at = 0; at < tags.size(); at += 4) draft.boundaries.push_back(behind_addresses + at);
+}
 
 Draft whole_frame(Random& random, const model::State& state, Direction direction) {
   Draft draft;
@@ -53,6 +89,7 @@ Draft whole_frame(Random& random, const model::State& state, Direction direction
     default: add_flow_packet(random, draft, ends, direction);
   }
   add_padding(random, draft);
+  if (random.one_in(direction == Direction::received ? 5 : 40)) add_tags(draft, any_tags(random, state));
   return draft;
 }
 

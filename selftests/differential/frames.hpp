@@ -16,6 +16,10 @@ struct Pieces {
 };
 Pieces pieces_of_datagram(Random& random, const model::State& state, model::Direction direction);
 
+// Tags of a VLAN that there is, or nearly, as they are on the wire.
+model::Bytes any_tags(Random& random, const model::State& state);
+void add_tags(Draft& draft, const model::Bytes& tags);
+
 // Of an IPv4 header; elsewhere nobody looks at it.
 void correct_checksum(Draft& draft);
 

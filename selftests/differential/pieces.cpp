@@ -73,6 +73,10 @@ Pieces pieces_of_datagram(Random& random, const model::State& state, Direction d
     if (random.one_in(2)) std::swap(frames.front(), frames.back());
     cut_up(random, ends, direction, id, frames);
   }
+  if (direction == Direction::received && random.one_in(3)) {
+    const model::Bytes tags = any_tags(random, state);
+    for (Draft& frame : frames) add_tags(frame, tags);
+  }
   if (random.one_in(8)) std::swap(frames[random.below(frames.size())], frames[random.below(frames.size())]);
   if (random.one_in(8)) frames.erase(frames.begin() + static_cast<std::ptrdiff_t>(random.below(frames.size())));
   return pieces;

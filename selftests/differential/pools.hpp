@@ -14,7 +14,9 @@ model::Address address(std::string_view text);
 
 // The host's own, by interface; see World.
 inline constexpr std::string_view host_addresses[] = {
-    "192.0.2.1", "203.0.113.1", "203.0.113.129", "2001:db8::1", "2001:db8:1::1", "2001:db8:a::1", "2001:db8:0:0:5::"};
+    "192.0.2.1",     "203.0.113.1",   "203.0.113.129",   "198.51.100.33", "198.51.100.65",
+    "198.51.100.97", "2001:db8::1",   "2001:db8:1::1",   "2001:db8:a::1", "2001:db8:2::1",
+    "2001:db8:3::1", "2001:db8:4::1", "2001:db8:0:0:5::"};
 
 struct Pools {
   std::vector<model::Address> local;  // the host's

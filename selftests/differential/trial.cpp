@@ -16,6 +16,8 @@ namespace differential {
 namespace {
 
 using model::Action;
+using model::is_tagged;
+using model::View;
 
 // The model's word for what a program returned.
 std::optional<Action> action_of(Program program, std::uint32_t returned) {
@@ -77,7 +79,7 @@ model::Decision Trial::decide(const Step& step) {
   const model::View frame(step.frame);
   memory_.now = std::chrono::steady_clock::now();
   switch (step.program) {
-    case Program::uplink_rx: return model::uplink_rx(world_.state(), memory_, frame);
+    case Program::uplink_rx: return model::uplink_rx(world_.state(), memory_, frame, step.ingress);
     case Program::vport_rx: return model::vport_rx(frame, step.ingress, step.ingress == World::slot_with_socket);
     case Program::vport_tx: return model::vport_tx(world_.state(), memory_, frame, step.ingress);
     case Program::vport_tx_slow: return model::vport_tx_slow(world_.state(), memory_, frame, step.ingress);
@@ -97,7 +99,8 @@ std::string Trial::compare(const Step& step, const model::Decision& expected, co
   if (outcome.slot != 0 && outcome.by_slot != outcome.verdict) return "the queue counts another verdict";
 
   const std::uint64_t size = step.frame.size();
-  const std::uint64_t received = expected.verdict == MSTACK_RX_DELIVERED ? size : 0;
+  const std::uint64_t left = expected.frame ? expected.frame->size() : size;  // without tags
+  const std::uint64_t received = expected.verdict == MSTACK_RX_DELIVERED ? left : 0;
   const std::uint64_t sent = expected.verdict && is_sent(*expected.verdict) ? size : 0;
   if (outcome.rx_bytes != received || outcome.tx_bytes != sent) return "the bytes are not counted right";
 
@@ -140,6 +143,7 @@ std::optional<std::string> Trial::run(const Step& step) {
   ++frames_;
   settle_doubt(step, expected, outcome);
   ++seen_[{step.program, expected.kind, expected.is_ip6, outcome.verdict}];
+  if (outcome.verdict) tagged_[*outcome.verdict] += is_tagged(View(step.frame)) || is_tagged(View(outcome.frame));
   const std::string difference = compare(step, expected, outcome);
   if (difference.empty()) return std::nullopt;
   return difference + "\n  program: " + text(action_of(step.program, outcome.action)) + ", " +

@@ -53,6 +53,8 @@ class Trial {
 
   std::uint64_t frames() const { return frames_; }
   const Seen& seen() const { return seen_; }
+  // How many of a verdict came or left with tags.
+  const std::map<mstack_verdict, std::uint64_t>& tagged() const { return tagged_; }
   // Fragments of which the programs had lost the first to another, where the model, which loses none, had it.
   std::uint64_t lost() const { return lost_; }
 
@@ -73,6 +75,7 @@ class Trial {
   std::map<std::pair<model::Tuple, model::Tuple>, std::uint32_t> queue_of_flow_;
   Seen seen_;
   std::uint64_t frames_ = 0;
+  std::map<mstack_verdict, std::uint64_t> tagged_;
   std::uint64_t lost_ = 0;
   Clock::time_point enough_;  // of minimising
 };

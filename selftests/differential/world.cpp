@@ -91,7 +91,7 @@ World::World(bool send_fragments) {
       Netns::sysctl(std::string(family) + "/conf/" + name + "/forwarding", "1");
     }
   }
-  for (const char* name : {"up0", "up1", "away0"}) veth(name, std::string("far-") + name);
+  for (const char* name : {"up0", "up1", "away0", "vlan0", "vlan1", "vlan2"}) veth(name, std::string("far-") + name);
 
   programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched, send_fragments);
   socket_ = std::make_unique<bpf_test::Xsk>("s5");
@@ -110,6 +110,9 @@ World::World(bool send_fragments) {
   add_device("up0", true, true);
   add_device("up1", true, false);
   add_device("away0", false, false);
+  add_vlan("vlan0", "up0", {{0x8100, 100}});
+  add_vlan("vlan1", "up0", {{0x88a8, 200}, {0x8100, 300}});
+  add_vlan("vlan2", "up1", {{0x8100, 7}});
   describe_routes();
 
   const std::uint32_t host0 = Netns::ifindex("host0");
@@ -118,7 +121,7 @@ World::World(bool send_fragments) {
   const std::vector<std::uint32_t> sending{
       host0, host0, host0, host0, host2, host2, Netns::ifindex("host1"), Netns::ifindex("away0")};
   const std::uint32_t up0 = Netns::ifindex("up0");
-  ingresses_ = {{{up0},
+  ingresses_ = {{{up0, up0, up0, Netns::ifindex("up1")},
                  {slot_with_socket, slot_with_socket, slot_without_socket},
                  sending,
                  sending,
@@ -137,6 +140,20 @@ void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {
   info.flags = MSTACK_UPLINK_NATIVE | (takes_xdp_frames ? MSTACK_UPLINK_XMIT : 0);
   update(programs_->map("uplink_info"), ifindex, info);
   if (takes_xdp_frames) update(programs_->map("uplinks"), ifindex, ifindex);
+}
+
+// Any device will do: to the programs, a VLAN device is what the maps say.
+void World::add_vlan(const char* name, const char* uplink, const model::Tags& tags) {
+  add_device(name, false, false);
+  const std::uint32_t ifindex = Netns::ifindex(name);
+  mstack_vlan_device device{};
+  device.vlan.uplink = Netns::ifindex(uplink);
+  for (std::size_t i = 0; i < tags.size(); ++i) {
+    device.vlan.tags[i] = {.protocol = __builtin_bswap16(tags[i].protocol), .id = __builtin_bswap16(tags[i].id)};
+  }
+  update(programs_->map("vlans"), device.vlan, ifindex);
+  update(programs_->map("vlan_devices"), ifindex, device);
+  state_.devices.at(ifindex).vlan = {.uplink = device.vlan.uplink, .tags = tags};
 }
 
 void World::add_host_end(const char* name, std::uint32_t vport, std::uint32_t slot) {
@@ -186,6 +203,18 @@ void World::describe_routes() {
       "addr add 2001:db8:1::1/64 dev up1 nodad\n"
       "addr add 203.0.113.129/25 dev away0\n"
       "addr add 2001:db8:a::1/64 dev away0 nodad\n"
+      "addr add 198.51.100.33/27 dev vlan0\n"
+      "addr add 2001:db8:2::1/64 dev vlan0 nodad\n"
+      "addr add 198.51.100.65/27 dev vlan1\n"
+      "addr add 2001:db8:3::1/64 dev vlan1 nodad\n"
+      "addr add 198.51.100.97/28 dev vlan2\n"
+      "addr add 2001:db8:4::1/64 dev vlan2 nodad\n"
+      "neigh add 198.51.100.40 lladdr 02:00:00:00:00:28 nud permanent dev vlan0\n"
+      "neigh add 2001:db8:2::99 lladdr 02:00:00:00:00:99 nud permanent dev vlan0\n"
+      "neigh add 198.51.100.72 lladdr 02:00:00:00:00:48 nud permanent dev vlan1\n"
+      "neigh add 2001:db8:3::99 lladdr 02:00:00:00:00:99 nud permanent dev vlan1\n"
+      "neigh add 198.51.100.104 lladdr 02:00:00:00:00:68 nud permanent dev vlan2\n"
+      "neigh add 2001:db8:4::99 lladdr 02:00:00:00:00:99 nud permanent dev vlan2\n"
       "neigh add 192.0.2.99 lladdr 02:00:00:00:00:63 nud permanent dev up0\n"
       "neigh add 2001:db8::99 lladdr 02:00:00:00:00:99 nud permanent dev up0\n"
       "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe nud permanent dev up0\n"
@@ -205,7 +234,8 @@ void World::describe_routes() {
   const std::uint32_t up1 = Netns::ifindex("up1");
   const std::uint32_t away0 = Netns::ifindex("away0");
   for (const char* known : {"192.0.2.99", "2001:db8::99", "192.0.2.254", "2001:db8::fe", "203.0.113.99",
-                            "2001:db8:1::99", "203.0.113.199", "2001:db8:a::99"}) {
+                            "2001:db8:1::99", "203.0.113.199", "2001:db8:a::99", "198.51.100.40", "2001:db8:2::99",
+                            "198.51.100.72", "2001:db8:3::99", "198.51.100.104", "2001:db8:4::99"}) {
     add_neighbour(known);
   }
   add_route("192.0.2.0", 24, up0);
@@ -214,6 +244,12 @@ void World::describe_routes() {
   add_route("2001:db8:1::", 64, up1);
   add_route("203.0.113.128", 25, away0);
   add_route("2001:db8:a::", 64, away0);
+  add_route("198.51.100.32", 27, Netns::ifindex("vlan0"));
+  add_route("2001:db8:2::", 64, Netns::ifindex("vlan0"));
+  add_route("198.51.100.64", 27, Netns::ifindex("vlan1"));
+  add_route("2001:db8:3::", 64, Netns::ifindex("vlan1"));
+  add_route("198.51.100.96", 28, Netns::ifindex("vlan2"));
+  add_route("2001:db8:4::", 64, Netns::ifindex("vlan2"));
   add_route("198.51.100.0", 25, up0, "192.0.2.254", 1300);
   add_route("198.51.100.128", 26, up0, "192.0.2.253");
   add_route("198.51.100.192", 26, 0);
@@ -223,9 +259,15 @@ void World::describe_routes() {
   add_subnet("192.0.2.255", up0);
   add_subnet("203.0.113.127", up1);
   add_subnet("203.0.113.255", away0);
+  add_subnet("198.51.100.63", Netns::ifindex("vlan0"));
+  add_subnet("198.51.100.95", Netns::ifindex("vlan1"));
+  add_subnet("198.51.100.111", Netns::ifindex("vlan2"));
   for (const char* own : {"192.0.2.1", "2001:db8::1", "2001:db8:0:0:5::"}) state_.device_of[address(own)] = up0;
   for (const char* own : {"203.0.113.1", "2001:db8:1::1"}) state_.device_of[address(own)] = up1;
   for (const char* own : {"203.0.113.129", "2001:db8:a::1"}) state_.device_of[address(own)] = away0;
+  for (const char* own : {"198.51.100.33", "2001:db8:2::1"}) state_.device_of[address(own)] = Netns::ifindex("vlan0");
+  for (const char* own : {"198.51.100.65", "2001:db8:3::1"}) state_.device_of[address(own)] = Netns::ifindex("vlan1");
+  for (const char* own : {"198.51.100.97", "2001:db8:4::1"}) state_.device_of[address(own)] = Netns::ifindex("vlan2");
   for (const model::Address& own : pools().local) state_.host.insert(own);
 }
 

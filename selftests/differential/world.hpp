@@ -5,6 +5,7 @@
 //   up0    an uplink: 192.0.2.1/24, 2001:db8::1/64, and 2001:db8:0:0:5:: with nothing in its last 32 bits
 //   up1    an uplink that takes no XDP frames: 203.0.113.1/25, 2001:db8:1::1/64
 //   away0  no uplink: 203.0.113.129/25, 2001:db8:a::1/64
+//   vlan0, vlan1  of up0: VLAN 100, 802.1Q, and VLAN 300 in VLAN 200, 802.1Q in 802.1ad; vlan2 of up1: VLAN 7
 //   narrow  the device of slot 2's vport, with an MTU of 1,900; the others' is lo
 //   s5, s6  stack ends of the slots that are their ifindex: a stack's socket is on the first
 #pragma once
@@ -50,6 +51,7 @@ class World {
 
  private:
   void add_device(const char* name, bool uplink, bool takes_xdp_frames);
+  void add_vlan(const char* name, const char* uplink, const model::Tags& tags);
   void add_host_end(const char* name, std::uint32_t vport, std::uint32_t slot);
   void add_route(std::string_view prefix, unsigned length, std::uint32_t device, std::string_view gateway = {},
                  std::uint16_t mtu = 0);

@@ -81,6 +81,14 @@ TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
   EXPECT_EQ(judge_interface(taken, native, true).state, State::good);
 }
 
+TEST(Checks, TagsThatXdpDoesNotSee) {
+  EXPECT_EQ(judge_stripping("eth0", {}).state, State::good);
+  EXPECT_EQ(judge_stripping("eth0", {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"}),
+            warning("vlans of eth0",
+                    "eth0 may take tags off before XDP sees the frames, which then pass for untagged ones: "
+                    "ethtool -K eth0 rx-vlan-hw-parse off rx-vlan-stag-hw-parse off"));
+}
+
 TEST(Checks, TheFirstThatFailedIsTheReason) {
   EXPECT_TRUE(require({good("a", "fine"), warning("b", "slow")}));
   const auto refused = require({good("a", "fine"), failed("b", {.code = ENODEV, .what = "not there"}, "make one"),

@@ -51,6 +51,15 @@ VportEntry vport_of(std::uint32_t id, const char* command, std::uint16_t queues)
   return entry;
 }
 
+VlanEntry vlan_of(std::uint32_t ifindex, const char* name, std::uint32_t uplink,
+                  std::initializer_list<mstack_tag> tags) {
+  VlanEntry entry = {.ifindex = ifindex, .info = {}};
+  set(entry.info.name, name);
+  entry.info.vlan.uplink = uplink;
+  std::ranges::copy(tags, entry.info.vlan.tags);
+  return entry;
+}
+
 UplinkEntry gone_uplink() {
   UplinkEntry gone = {.ifindex = MSTACK_NO_IFINDEX + 1, .info = {}};
   set(gone.info.name, "usb0");
@@ -76,9 +85,9 @@ TEST(Verdicts, Totals) {
   const Totals totals = totals_of(counts);
   EXPECT_EQ(1u, totals.received);
   EXPECT_EQ(3u, totals.sent);
-  EXPECT_EQ(9u, totals.to_kernel);
+  EXPECT_EQ(10u, totals.to_kernel);
   // All but what was steered on the way to its delivery, and answered.
-  EXPECT_EQ(counts.size() - 1 - 3 - 9 - 2, totals.dropped);
+  EXPECT_EQ(counts.size() - 1 - 3 - 10 - 2, totals.dropped);
 }
 
 TEST(Text, Values) {
@@ -119,19 +128,25 @@ TEST(Report, Uplinks) {
   UplinksReport report = {.uplinks = two_uplinks()};
   report.uplinks[1].info.flags |= MSTACK_UPLINK_DOWN | MSTACK_UPLINK_CHAINED;
   report.uplinks.push_back(gone_uplink());
+  const mstack_tag outer = {.protocol = htons(0x88a8), .id = htons(200)},
+                   inner = {.protocol = htons(0x8100), .id = htons(7)};
+  report.vlans = {vlan_of(4, "eth0.7", 2, {inner}), vlan_of(6, "q\033q", 2, {outer, inner})};
   EXPECT_EQ(Json::parse(R"({"uplinks": [
-    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "stays": true,
-     "state": "up"},
-    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "guarded": false, "sends_by": "tc", "stays": false,
-     "state": "down"},
-    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "guarded": null, "sends_by": null, "stays": true,
-     "state": "gone"}]})"),
+    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "stays": true, "state": "up",
+     "vlans": [{"ifindex": 4, "name": "eth0.7", "tags": [{"protocol": "802.1Q", "id": 7}]},
+               {"ifindex": 6, "name": "q?q", "tags": [{"protocol": "802.1ad", "id": 200}, {"protocol": "802.1Q", "id": 7}]}]},
+    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "guarded": false, "sends_by": "tc", "stays": false, "state": "down", "vlans": []},
+    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "guarded": null, "sends_by": null, "stays": true, "state": "gone", "vlans": []}]})"),
             report.json());
   EXPECT_EQ(
-      "UPLINK  IFINDEX  STATE  XDP               GUARDED  SENDS BY                               WHEN MSTACKD ENDS\n"
-      "eth0          2  up     native            yes      XDP                                    stays\n"
-      "wlan0         9  down   generic, chained  no       TC: it takes no redirected XDP frames  is detached\n"
-      "usb0          -  gone   -                 -        -                                      stays\n",
+      "UPLINK  IFINDEX  STATE  XDP               GUARDED  SENDS BY                               WHEN MSTACKD ENDS  "
+      "VLANS\n"
+      "eth0          2  up     native            yes      XDP                                    stays              "
+      "eth0.7, "
+      "q?q\n"
+      "wlan0         9  down   generic, chained  no       TC: it takes no redirected XDP frames  is detached        -\n"
+      "usb0          -  gone   -                 -        -                                      stays              "
+      "-\n",
       report.text());
   EXPECT_EQ(Json::parse(R"({"uplinks": []})"), UplinksReport{}.json());
   EXPECT_EQ("no uplink is attached; attach one with `mstack attach IF`\n", UplinksReport{}.text());
@@ -190,8 +205,8 @@ TEST(Report, Status) {
   report.counters[MSTACK_TX_DROP_NO_ROUTE] = 6;
   EXPECT_EQ(Json::parse(R"({"daemon": {"state": "running", "pid": 42, "run_dir": "/r"}, "pin_dir": "/p", "schema": 1,
     "started": "2023-11-14T22:13:20Z", "netns_cookie": 5,
-    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "sends_by": "xdp", "stays": true, "state": "up"},
-                {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": false, "sends_by": "tc", "stays": false, "state": "up"}],
+    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "sends_by": "xdp", "stays": true, "state": "up", "vlans": []},
+                {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": false, "sends_by": "tc", "stays": false, "state": "up", "vlans": []}],
     "vports": 2, "claims": {"used": 3, "size": 64},
     "packets": {"received": 7, "sent": 1, "dropped": 6, "to_kernel": 100}})"),
             report.json());

@@ -17,12 +17,15 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "fd.hpp"
 #include "net/addresses.hpp"
 #include "net/link.hpp"
 #include "net/netns.hpp"
 #include "net/sock_diag.hpp"
+#include "net/tag_stripping.hpp"
 #include "net/xdp_features.hpp"
 
 namespace {
@@ -257,6 +260,33 @@ TEST_F(Kernel, MonitorTellsOfLinksAndAddresses) {
   events = must(monitor.drain());
   EXPECT_EQ(2, count(Kind::link_gone));
   EXPECT_TRUE(must(monitor.drain()).empty());
+}
+
+TEST_F(Kernel, TagStrippingIsWhatEthtoolSays) {
+  run("ip link add d0 type veth peer name p0");
+  const auto both = std::vector<std::string>{"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
+  EXPECT_EQ(both, must(tag_stripping("d0")));
+  run("ethtool -K d0 rx-vlan-hw-parse off");
+  EXPECT_EQ(std::vector{both[1]}, must(tag_stripping("d0")));
+  run("ethtool -K d0 rx-vlan-stag-hw-parse off");
+  EXPECT_TRUE(must(tag_stripping("d0")).empty());
+  EXPECT_EQ(both, must(tag_stripping("p0")));
+  EXPECT_EQ(ENODEV, tag_stripping("d1").error().code);
+  EXPECT_EQ(ENODEV, tag_stripping("").error().code);
+  EXPECT_EQ(ENODEV, tag_stripping("a-name-that-is-too-long").error().code);
+}
+
+TEST_F(Kernel, VlanDevicesAreListedWithTheirTags) {
+  run("ip link add d0 type veth peer name p0");
+  EXPECT_TRUE(must(links().vlans()).empty()) << "whether the kernel knows of such devices or not";
+  if (std::system("ip link add link d0 name v0 type vlan id 100 2>&-") != 0) GTEST_SKIP() << "this kernel has no VLANs";
+  run("ip link add link v0 name v1 type vlan protocol 802.1ad id 4094");
+  const auto vlans = must(links().vlans());
+  ASSERT_EQ(2u, vlans.size());
+  EXPECT_EQ((VlanTag{.protocol = 0x8100, .id = 100}), vlans[0].tag);
+  EXPECT_EQ((VlanTag{.protocol = 0x88a8, .id = 4094}), vlans[1].tag);
+  EXPECT_EQ(must(links().find("d0")).ifindex, vlans[0].lower);
+  EXPECT_EQ(vlans[0].ifindex, vlans[1].lower);
 }
 
 TEST_F(Kernel, MonitorAsksForResyncWhenItLostEvents) {

@@ -11,6 +11,7 @@
 namespace model {
 
 enum class Reason {
+  tagged,  // for no VLAN that there is
   not_ip,
   arp,
   malformed,

@@ -2,6 +2,7 @@
 // What the world is like that a frame comes into.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "mstack_abi.h"
+#include "tags.hpp"
 #include "tuple.hpp"
 
 namespace model {
@@ -29,12 +31,20 @@ struct HostEnd {
   std::uint32_t slot = 0;
 };
 
+// A VLAN on an uplink.
+struct Vlan {
+  std::uint32_t uplink = 0;
+  Tags tags;
+  friend auto operator<=>(const Vlan&, const Vlan&) = default;
+};
+
 // An interface that routes lead out of.
 struct Device {
   bool uplink = false;
   bool takes_xdp_frames = false;
   Mac mac{};
   std::uint16_t mtu = 1500;
+  std::optional<Vlan> vlan = {};  // whose device it is
 };
 
 struct Route {
@@ -60,6 +70,12 @@ struct State {
   std::set<std::uint32_t> errors_spent;          // slots that may send no ICMP error for now
 
   bool is_local(const Address& address) const { return local.contains(address); }
+
+  bool has(const Vlan& vlan) const {
+    return std::ranges::any_of(devices, [&](const auto& device) { return device.second.vlan == vlan; });
+  }
+  // What the frames of a device leave by: itself, or the uplink below it.
+  const Device& below(const Device& device) const { return device.vlan ? devices.at(device.vlan->uplink) : device; }
 
   // The kernel's order: exact address, then the wildcard of the family. A claim not active yet is nobody's.
   const Claim* find(const Tuple& tuple) const {

@@ -23,7 +23,9 @@ Decision steer(const State& state, View frame, const Tuple& remote, const Tuple&
   if (!std::ranges::all_of(slots, [&](std::uint32_t slot) { return state.slots.contains(slot); })) {
     return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NO_VPORT};
   }
-  const auto fits = [&](std::uint32_t slot) { return frame.size() <= std::size_t{14} + state.slots.at(slot); };
+  // A device takes one tag more than its MTU says.
+  const std::size_t header = 14 + (is_tagged(frame) ? size_of_tag : 0);
+  const auto fits = [&](std::uint32_t slot) { return frame.size() <= header + state.slots.at(slot); };
   if (frame.size() > fits_any_vport && !std::ranges::all_of(slots, fits)) {
     return {.action = Action::drop, .verdict = MSTACK_RX_DROP_TOO_BIG};
   }
@@ -43,6 +45,7 @@ Decision pass(mstack_verdict verdict) {
 
 Decision pass(Reason reason) {
   switch (reason) {
+    case Reason::tagged: return pass(MSTACK_RX_PASS_VLAN);
     case Reason::not_ip:
     case Reason::arp: return pass(MSTACK_RX_PASS_NOT_IP);
     case Reason::malformed: return pass(MSTACK_RX_PASS_MALFORMED);
@@ -106,8 +109,12 @@ Decision whole_packet(const State& state, View frame, const Network& network) {
 
 }  // namespace
 
-Decision uplink_rx(const State& state, Memory& memory, View frame) {
-  const auto link = read_link(frame);
+// The tags stay in the frame as far as the stack end.
+Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+  const auto untagged = take_tags(frame);
+  if (!untagged) return pass(untagged.error());
+  if (!untagged->tags.empty() && !state.has({.uplink = ifindex, .tags = untagged->tags})) return pass(Reason::tagged);
+  const auto link = read_link(View(untagged->frame));
   if (!link) return pass(link.error());
   auto network = read_network(*link);
   if (!network) return pass(network.error());
@@ -138,8 +145,14 @@ Decision vport_rx(View frame, std::uint32_t slot, bool has_socket) {
   if (frame.size() < 14 || !std::equal(own.begin(), own.end(), frame.data())) {
     return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NOT_STEERED, .slot = slot};
   }
+  const auto untagged = take_tags(frame);
+  if (!untagged) return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NOT_STEERED, .slot = slot};
   if (!has_socket) return {.action = Action::drop, .verdict = MSTACK_RX_DROP_NO_SOCKET, .slot = slot};
-  return {.action = Action::forward, .verdict = MSTACK_RX_DELIVERED, .slot = slot};
+  Decision delivered{.action = Action::forward, .verdict = MSTACK_RX_DELIVERED, .slot = slot};
+  if (!untagged->tags.empty()) {
+    delivered.frame = with_macs(View(untagged->frame), stack_mac(slot), gateway_mac(slot));
+  }
+  return delivered;
 }
 
 }  // namespace model

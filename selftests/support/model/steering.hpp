@@ -8,8 +8,8 @@
 
 namespace model {
 
-// A frame that an uplink received.
-Decision uplink_rx(const State& state, Memory& memory, View frame);
+// A frame that the uplink `ifindex` received.
+Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t ifindex);
 // One that this host sends to itself.
 Decision lo_tx(const State& state, Memory& memory, View frame);
 // A frame on the stack end of a slot; `has_socket`: a stack's AF_XDP socket is there to take it.

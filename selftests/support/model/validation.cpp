@@ -10,6 +10,7 @@ namespace {
 
 mstack_verdict drop_verdict(Reason reason) {
   switch (reason) {
+    case Reason::tagged:
     case Reason::not_ip: return MSTACK_TX_DROP_NOT_IP;
     case Reason::arp: return MSTACK_TX_DROP_ARP;
     case Reason::malformed: return MSTACK_TX_DROP_MALFORMED;
@@ -101,7 +102,7 @@ std::optional<std::uint32_t> Gate::way_to_many(const Sender& sender, const Addre
 Decision Gate::sent_to_many(const Sender& sender, const Address& destination, std::uint32_t way) const {
   const Device& device = state.devices.at(way);
   if (!sender.speaks_to_many()) return drop(MSTACK_TX_DROP_DESTINATION);
-  if (is_slow && !device.uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
+  if (is_slow && !state.below(device).uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
   if (frame.size() - 14 > device.mtu) return drop(MSTACK_TX_DROP_TOO_BIG);
   if (!is_slow && !device.takes_xdp_frames) return left_to_slow_path();
   return {.action = Action::forward,
@@ -126,11 +127,17 @@ Decision Gate::sent(const Sender& sender, const Tuple& to) const {
     case NextHop::Kind::known: break;
   }
   const Device& device = state.devices.at(next.device);
-  if (!device.takes_xdp_frames) return left_to_slow_path();
+  const Device& uplink = state.below(device);
+  if (!uplink.takes_xdp_frames) return left_to_slow_path();
+  const Tags tags = device.vlan ? device.vlan->tags : Tags{};
+  // An uplink takes one tag more than its MTU says.
+  if (frame.size() - 14 + tags.size() * size_of_tag > uplink.mtu + size_of_tag && !tags.empty()) {
+    return left_to_slow_path();
+  }
   return {.action = Action::forward,
           .verdict = MSTACK_TX_SENT,
           .slot = from.slot,
-          .frame = with_macs(frame, next.mac, device.mac)};
+          .frame = with_tags(with_macs(frame, next.mac, device.mac), tags)};
 }
 
 Decision Gate::sent_slow(const Sender& sender, const Tuple& to) const {
@@ -144,7 +151,7 @@ Decision Gate::sent_slow(const Sender& sender, const Tuple& to) const {
   const NextHop next = next_hop(state, destination, frame.size() - 14);
   if (next.kind == NextHop::Kind::none) return drop(MSTACK_TX_DROP_NO_ROUTE);
   if (next.kind == NextHop::Kind::too_big) return drop(MSTACK_TX_DROP_TOO_BIG);
-  if (!state.devices.at(next.device).uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
+  if (!state.below(state.devices.at(next.device)).uplink) return drop(MSTACK_TX_DROP_NOT_UPLINK);
   return {.action = Action::forward, .verdict = MSTACK_TX_SENT_SLOW, .slot = from.slot};
 }
 
