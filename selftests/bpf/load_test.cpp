@@ -34,23 +34,19 @@ TEST_P(Load, TheVerifierTakes) {
   RecordProperty("verified", static_cast<int>(info.verified_insns));
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, Load,
-                         testing::Values(Expected{"uplink_rx", BPF_PROG_TYPE_XDP},
-                                         Expected{"uplink_tx", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"lo_tx", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"vport_rx", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_tx", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_alive", BPF_PROG_TYPE_XDP},
-                                         Expected{"vport_tx_slow", BPF_PROG_TYPE_SCHED_CLS},
-                                         Expected{"sock_bind4", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_bind6", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_release", BPF_PROG_TYPE_CGROUP_SOCK},
-                                         Expected{"sock_port4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_port6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
-                                         Expected{"sock_option", BPF_PROG_TYPE_CGROUP_SOCKOPT}),
-                         [](const auto& tested) { return std::string(tested.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Every, Load,
+    testing::Values(
+        Expected{"uplink_rx", BPF_PROG_TYPE_XDP}, Expected{"uplink_tx", BPF_PROG_TYPE_SCHED_CLS},
+        Expected{"lo_tx", BPF_PROG_TYPE_SCHED_CLS}, Expected{"vport_rx", BPF_PROG_TYPE_XDP},
+        Expected{"vport_tx", BPF_PROG_TYPE_XDP}, Expected{"vport_alive", BPF_PROG_TYPE_XDP},
+        Expected{"vport_tx_slow", BPF_PROG_TYPE_SCHED_CLS}, Expected{"sock_bind4", BPF_PROG_TYPE_CGROUP_SOCK},
+        Expected{"sock_bind6", BPF_PROG_TYPE_CGROUP_SOCK}, Expected{"sock_release", BPF_PROG_TYPE_CGROUP_SOCK},
+        Expected{"sock_port4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR}, Expected{"sock_port6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR},
+        Expected{"sock_option", BPF_PROG_TYPE_CGROUP_SOCKOPT}),
+    [](const auto& tested) { return std::string(tested.param.name); });
 
 // The maps are pinned with their BTF, so that bpftool prints field names.
 TEST(LoadMaps, CarryTypes) {
