@@ -177,7 +177,8 @@ static __always_inline bool is_unclaimed_port(__u8 protocol, __be16 port)
 	return !any_claim_on_port(&any);
 }
 
-/* What nearly all packets are: TCP or UDP right behind an IP header that can be seen, from a port without claims. */
+/* What nearly all packets are: TCP or UDP right behind an IP header that can be seen, from a port without claims. ICMP
+ * has no ports. */
 static __always_inline bool is_plainly_unclaimed(const void *data, const void *end)
 {
 	const struct ethhdr *eth = data;
@@ -199,6 +200,8 @@ static __always_inline bool is_plainly_unclaimed(const void *data, const void *e
 		protocol = ip6->nexthdr;
 		port = (const void *)(ip6 + 1);
 	}
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+		return true;
 	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || (const void *)(port + 1) > end)
 		return false;
 	return is_unclaimed_port(protocol, *port);
