@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define MSTACK_SCHEMA_VERSION 3
+#define MSTACK_SCHEMA_VERSION 4
 
 #define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
 #define MSTACK_MIN_FRAME      1792 /* bytes of an Ethernet frame that every vport's device takes, at least */
@@ -97,7 +97,8 @@ struct mstack_vport {
 };
 
 enum mstack_vport_flags {
-	MSTACK_VPORT_THROUGHPUT = 1 << 0, /* host ends defer their NAPI: fewer, larger batches on transmit */
+	MSTACK_VPORT_THROUGHPUT = 1 << 0,   /* host ends defer their NAPI: fewer, larger batches on transmit */
+	MSTACK_VPORT_MULTI_BUFFER = 1 << 1, /* a packet may take several frames */
 };
 
 /* uplink_info: ifindex > what MultiStack knows of an uplink. One that is not there has a number that is no ifindex. */
@@ -118,6 +119,7 @@ enum mstack_uplink_flags {
 	MSTACK_UPLINK_GONE = 1 << 4,	/* attached again when an interface of the name `asked` is there */
 	MSTACK_UPLINK_CHAIN = 1 << 5,	/* is to be in a chain of XDP programs */
 	MSTACK_UPLINK_CHAINED = 1 << 6, /* is in one */
+	MSTACK_UPLINK_XMIT_SG = 1 << 7, /* takes those of several buffers too; otherwise TC sends them */
 };
 
 /* meta: one element, written by mstackd at its start */

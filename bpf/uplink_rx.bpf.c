@@ -2,6 +2,7 @@
 /* XDP on an uplink: whose is this packet? Its owner's stack gets it; what nobody claimed is the kernel's, untouched. */
 #include "lib/count.h"
 #include "lib/fragment.h"
+#include "lib/frame_size.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/parse.h"
@@ -33,19 +34,22 @@ static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 }
 
 /* A redirect to a device that is too small for the frame fails later, and nobody would count it. */
-static __noinline bool fits(struct xdp_md *ctx, __u32 slot)
+static __noinline bool fits(struct xdp_md *ctx, __u32 size, __u32 slot)
 {
-	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot), mtu = 0;
+	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot);
+	__u32 length =
+		size - sizeof(struct ethhdr); /* told, since of what it could see it counts the first buffer alone */
 
-	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) == BPF_MTU_CHK_RET_SUCCESS;
+	return !ifindex || bpf_check_mtu(ctx, *ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_SUCCESS;
 }
 
-static __always_inline int deliver(struct xdp_md *ctx, struct ethhdr *eth, const void *end, union owner owner,
+static __always_inline int deliver(struct xdp_md *ctx, struct ethhdr *eth, union owner owner,
 				   const struct packet *packet)
 {
 	__u32 slot = owner.slot + queue_of(owner, &packet->destination, &packet->source);
+	__u32 size = frame_size(ctx, packet);
 
-	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot)) {
+	if (size > MSTACK_MIN_FRAME && !fits(ctx, size, slot)) {
 		count(MSTACK_RX_DROP_TOO_BIG);
 		return XDP_DROP;
 	}
@@ -147,7 +151,7 @@ int uplink_rx(struct xdp_md *ctx)
 	verdict = find_receiver(&packet.destination, &owner);
 	if (verdict != MSTACK_RX_STEERED)
 		return pass(verdict);
-	return deliver(ctx, data, end, owner, &packet);
+	return deliver(ctx, data, owner, &packet);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -10,6 +10,7 @@
 #include "lib/count.h"
 #include "lib/flow.h"
 #include "lib/fragment.h"
+#include "lib/frame_size.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
 #include "lib/next_hop.h"
@@ -223,13 +224,21 @@ static __always_inline int pass_to_slow_path(struct ethhdr *eth, const struct ms
 }
 
 /* What the MTU is about: all that is behind the Ethernet header, padding too, as it would be in the next device. */
-static __always_inline __u32 size_of(const struct ethhdr *eth, const void *end)
+static __always_inline __u32 mtu_for(__u32 frame_size)
 {
-	return end - (const void *)(eth + 1);
+	return frame_size - sizeof(struct ethhdr);
+}
+
+/* Whether the uplink's driver transmits XDP frames of several buffers. */
+static __noinline bool takes_buffers(__u32 ifindex)
+{
+	struct mstack_uplink *uplink = bpf_map_lookup_elem(&uplink_info, &ifindex);
+
+	return uplink && uplink->flags & MSTACK_UPLINK_XMIT_SG;
 }
 
 /* The way of the flow's last packet, for one whose source was checked as ever. False: find out. */
-static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, const struct packet *packet,
+static __always_inline bool send_as_before(struct ethhdr *eth, __u32 frame_size, const struct packet *packet,
 					   const struct flow *flow)
 {
 	if (check_source(&flow->from, &packet->source) != MSTACK_TX_SENT)
@@ -237,14 +246,14 @@ static __always_inline bool send_as_before(struct ethhdr *eth, const void *end, 
 	if (bpf_redirect_map(&uplinks, flow->uplink, XDP_PASS) != XDP_REDIRECT)
 		return false;
 	write_macs(eth, flow->dmac, flow->smac);
-	count_sent(flow->from.slot, MSTACK_TX_SENT, end - (void *)eth);
+	count_sent(flow->from.slot, MSTACK_TX_SENT, frame_size);
 	return true;
 }
 
 static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
 				const struct mstack_host_end *from, struct flow *flow, bool may_be_overtaken)
 {
-	__u32 size = size_of(eth, (void *)(long)ctx->data_end);
+	__u32 frame = frame_size(ctx, packet), size = mtu_for(frame);
 	struct bpf_fib_lookup fib;
 
 	if (size > 0xffff)
@@ -269,10 +278,12 @@ static __always_inline int send(struct xdp_md *ctx, struct ethhdr *eth, const st
 	 */
 	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT)
 		return pass_to_slow_path(eth, from);
+	if (frame > first_buffer_size(ctx) && !takes_buffers(fib.ifindex))
+		return pass_to_slow_path(eth, from);
 	if (may_be_overtaken && is_kernels_turn(&fib, size))
 		return pass_to_slow_path(eth, from);
 	write_macs(eth, fib.dmac, fib.smac);
-	count_sent(from->slot, MSTACK_TX_SENT, (void *)(long)ctx->data_end - (void *)eth);
+	count_sent(from->slot, MSTACK_TX_SENT, frame);
 	if (flow)
 		remember_flow(flow, packet, ctx->ingress_ifindex, from, &fib);
 	return XDP_REDIRECT;
@@ -292,10 +303,11 @@ int vport_tx(struct xdp_md *ctx)
 	int action;
 
 	parsed = parse(&packet, ctx, data, end, PARSE_TRANSMITTED);
-	if (parsed == PARSED) {
+	/* A flow says nothing of whether its uplink takes several buffers. */
+	if (parsed == PARSED && frame_size(ctx, &packet) == end - data) {
 		flow = place_of_flow(&packet, ifindex);
-		if (flow && is_known(flow, &packet, size_of(data, end), ifindex) &&
-		    send_as_before(data, end, &packet, flow))
+		if (flow && is_known(flow, &packet, mtu_for(end - data), ifindex) &&
+		    send_as_before(data, end - data, &packet, flow))
 			return XDP_REDIRECT;
 	}
 

@@ -145,7 +145,10 @@ std::string UplinksReport::text() const {
     else
       table.add({text_of(info.name), std::to_string(ifindex), state_of(info),
                  std::string(mode_of(info)) + in_chain(info),
-                 info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end});
+                 !(info.flags & MSTACK_UPLINK_XMIT)      ? "TC: it takes no redirected XDP frames"
+                 : !(info.flags & MSTACK_UPLINK_XMIT_SG) ? "XDP, and what takes several buffers by TC"
+                                                         : "XDP",
+                 end});
   }
   return table.text();
 }

@@ -79,7 +79,7 @@ class Programs {
   void add_slots(std::uint16_t first, std::uint16_t count);
   void watch(std::uint32_t slot);
   void add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uint32_t slot);
-  void add_uplink(const std::string& name, bool xmit = true) const;
+  void add_uplink(const std::string& name, bool xmit = true, bool xmit_sg = true) const;
 
   std::uint32_t gate(std::uint8_t protocol, std::uint16_t port) const;
   void set_gate(std::uint8_t protocol, std::uint16_t port, std::uint32_t claims) const;
