@@ -107,7 +107,8 @@ struct mstack_vport {
 };
 
 enum mstack_vport_flags {
-	MSTACK_VPORT_THROUGHPUT = 1 << 0, /* host ends defer their NAPI: fewer, larger batches on transmit */
+	MSTACK_VPORT_THROUGHPUT = 1 << 0,   /* host ends defer their NAPI: fewer, larger batches on transmit */
+	MSTACK_VPORT_MULTI_BUFFER = 1 << 1, /* a packet may take several frames */
 };
 
 /* uplink_info: ifindex > what MultiStack knows of an uplink. One that is not there has a number that is no ifindex. */
@@ -129,6 +130,7 @@ enum mstack_uplink_flags {
 	MSTACK_UPLINK_CHAIN = 1 << 5,	/* is to be in a chain of XDP programs */
 	MSTACK_UPLINK_CHAINED = 1 << 6, /* is in one */
 	MSTACK_UPLINK_GUARDED = 1 << 7, /* uplink_tx is on it */
+	MSTACK_UPLINK_XMIT_SG = 1 << 8, /* takes XDP frames of several buffers too; otherwise TC sends them */
 };
 
 /* A tag of 802.1Q or 802.1ad, in the bytes that it has on the wire if its priority and drop eligibility are 0. */

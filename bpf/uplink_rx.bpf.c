@@ -18,7 +18,7 @@ int uplink_rx(struct xdp_md *ctx)
 		count(verdict);
 		return XDP_PASS;
 	}
-	verdict = deliver(ctx, data, end, owner, &packet);
+	verdict = deliver(ctx, data, owner, &packet);
 	count(verdict);
 	return verdict == MSTACK_RX_STEERED ? XDP_REDIRECT : XDP_DROP;
 }

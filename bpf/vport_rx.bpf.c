@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* XDP on a stack end: the last step to the stack's AF_XDP socket. */
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+
 #include "lib/count.h"
 #include "lib/l2.h"
 #include "lib/vlan.h"
@@ -21,6 +24,20 @@ __noinline int take_tags_off(struct xdp_md *ctx)
 	return true;
 }
 
+/* What uplink_rx steers is IP. If that ends in the first buffer, so does the frame: see frame_size.h. */
+static __always_inline __u64 size_of(struct xdp_md *ctx)
+{
+	const struct ethhdr *eth = (void *)(long)ctx->data;
+	const void *end = (void *)(long)ctx->data_end;
+	const __be16 *ip = (const void *)(eth + 1);
+	__u32 first = end - (const void *)eth, length;
+
+	if ((const void *)(ip + 3) > end)
+		return first;
+	length = eth->h_proto == bpf_htons(ETH_P_IP) ? bpf_ntohs(ip[1]) : sizeof(struct ipv6hdr) + bpf_ntohs(ip[2]);
+	return sizeof(*eth) + length <= first ? first : bpf_xdp_get_buff_len(ctx);
+}
+
 SEC("xdp")
 int vport_rx(struct xdp_md *ctx)
 {
@@ -38,7 +55,7 @@ int vport_rx(struct xdp_md *ctx)
 		count_queue(slot, MSTACK_RX_DROP_NO_SOCKET);
 		return XDP_DROP;
 	}
-	count_received(slot, (void *)(long)ctx->data_end - (void *)(long)ctx->data);
+	count_received(slot, size_of(ctx));
 	return XDP_REDIRECT;
 }
 

@@ -11,6 +11,7 @@
 #include "lib/deliver.h"
 #include "lib/flow.h"
 #include "lib/fragment.h"
+#include "lib/frame_size.h"
 #include "lib/group.h"
 #include "lib/icmp.h"
 #include "lib/l2.h"
@@ -248,20 +249,28 @@ static __always_inline enum mstack_verdict why_undelivered(enum mstack_verdict d
 }
 
 /* What the MTU is about: all that is behind the Ethernet header, padding too, as it would be in the next device. */
-static __always_inline __u32 size_of(const struct ethhdr *eth, const void *end)
+static __always_inline __u32 mtu_for(__u32 frame_size)
 {
-	return end - (const void *)(eth + 1);
+	return frame_size - sizeof(struct ethhdr);
+}
+
+/* Whether the uplink's driver transmits XDP frames of several buffers. */
+static __noinline bool takes_buffers(__u32 ifindex)
+{
+	struct mstack_uplink *uplink = bpf_map_lookup_elem(&uplink_info, &ifindex);
+
+	return uplink && uplink->flags & MSTACK_UPLINK_XMIT_SG;
 }
 
 /* Left to an uplink that a redirect to was found to work. */
-static __always_inline int take_way(struct xdp_md *ctx, struct ethhdr *eth, __u32 size, struct way *way,
+static __always_inline int take_way(struct xdp_md *ctx, struct ethhdr *eth, __u32 frame, struct way *way,
 				    const struct mstack_host_end *from)
 {
 	if (!has_tags(&way->vlan))
 		write_macs(eth, way->dmac, way->smac);
 	else if (!add_tags(ctx, way))
 		return pass_to_slow_path(ctx, from);
-	count_sent(from->slot, MSTACK_TX_SENT, sizeof(*eth) + size);
+	count_sent(from->slot, MSTACK_TX_SENT, frame);
 	return XDP_REDIRECT;
 }
 
@@ -275,8 +284,7 @@ static __always_inline bool goes_as_before(const struct packet *packet, const st
 static __noinline int send_to_many(struct xdp_md *ctx, struct ethhdr *eth, const struct packet *packet,
 				   const struct mstack_host_end *from, const struct mstack_local *way)
 {
-	const void *end = (void *)(long)ctx->data_end;
-	__u32 size = size_of(eth, end);
+	__u32 frame = frame_size(ctx, packet), size = mtu_for(frame);
 
 	if (!way) /* the address has gone since the source was checked */
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NOT_LOCAL);
@@ -284,11 +292,12 @@ static __noinline int send_to_many(struct xdp_md *ctx, struct ethhdr *eth, const
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_DESTINATION);
 	if (bpf_check_mtu(ctx, way->ifindex, &size, 0, 0) != BPF_MTU_CHK_RET_SUCCESS)
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
-	if (bpf_redirect_map(&uplinks, way->ifindex, XDP_PASS) != XDP_REDIRECT)
+	if (bpf_redirect_map(&uplinks, way->ifindex, XDP_PASS) != XDP_REDIRECT ||
+	    (frame > first_buffer_size(ctx) && !takes_buffers(way->ifindex)))
 		return pass_to_slow_path(ctx, from);
 	group_mac(eth->h_dest, packet->destination.addr);
 	write_mac(eth->h_source, way->mac);
-	count_sent(from->slot, MSTACK_TX_SENT, end - (void *)eth);
+	count_sent(from->slot, MSTACK_TX_SENT, frame);
 	return XDP_REDIRECT;
 }
 
@@ -306,16 +315,16 @@ __noinline int send_to_stack(struct xdp_md *ctx, struct packet *packet)
 		return MSTACK_TX_DROP_MALFORMED;
 	if (find_receiver(&packet->destination, &receiver) != MSTACK_RX_STEERED)
 		return MSTACK_TX_TO_HOST;
-	return why_undelivered(deliver(ctx, data, end, receiver, packet));
+	return why_undelivered(deliver(ctx, data, receiver, packet));
 }
 
-static __always_inline int send_to_this_host(struct xdp_md *ctx, struct ethhdr *eth, struct packet *packet,
+static __always_inline int send_to_this_host(struct xdp_md *ctx, struct packet *packet,
 					     const struct mstack_host_end *from)
 {
 	packet->zero = 0; /* see without_ports() */
 	switch (send_to_stack(ctx, packet)) {
 	case MSTACK_TX_TO_STACK:
-		count_sent(from->slot, MSTACK_TX_TO_STACK, (void *)(long)ctx->data_end - (void *)eth);
+		count_sent(from->slot, MSTACK_TX_TO_STACK, frame_size(ctx, packet));
 		return XDP_REDIRECT;
 	case MSTACK_TX_TO_HOST:
 		return pass_to_slow_path(ctx, from);
@@ -332,7 +341,7 @@ static __noinline int send(struct xdp_md *ctx, struct packet *packet, const stru
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
-	__u32 size = size_of(eth, end);
+	__u32 frame = frame_size(ctx, packet), size = mtu_for(frame);
 	const struct mstack_local *many;
 	struct bpf_fib_lookup fib;
 	struct way way = {};
@@ -354,7 +363,7 @@ static __noinline int send(struct xdp_md *ctx, struct packet *packet, const stru
 		if (many)
 			return send_to_many(ctx, eth, packet, from, many);
 		if (is_local(packet->destination.addr))
-			return send_to_this_host(ctx, eth, packet, from);
+			return send_to_this_host(ctx, packet, from);
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_NO_ROUTE);
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
 		return drop_tuple(from, &packet->source, MSTACK_TX_DROP_TOO_BIG);
@@ -370,11 +379,13 @@ static __noinline int send(struct xdp_md *ctx, struct packet *packet, const stru
 	 */
 	if (bpf_redirect_map(&uplinks, fib.ifindex, XDP_PASS) != XDP_REDIRECT && !find_vlan(ctx, &way))
 		return pass_to_slow_path(ctx, from);
+	if (frame > first_buffer_size(ctx) && !takes_buffers(way.vlan.uplink))
+		return pass_to_slow_path(ctx, from);
 	if (may_be_overtaken && is_kernels_turn(&fib, size))
 		return pass_to_slow_path(ctx, from);
 	if (flow)
 		remember_flow(flow, packet, ctx->ingress_ifindex, from, &way);
-	return take_way(ctx, eth, size, &way, from);
+	return take_way(ctx, eth, frame, &way, from);
 }
 
 SEC("xdp")
@@ -391,10 +402,11 @@ int vport_tx(struct xdp_md *ctx)
 	int action;
 
 	parsed = parse(&packet, ctx, data, end, PARSE_TRANSMITTED);
-	if (parsed == PARSED) {
+	/* A flow says nothing of whether its uplink takes several buffers. */
+	if (parsed == PARSED && frame_size(ctx, &packet) == end - data) {
 		flow = place_of_flow(&packet, ifindex);
-		if (flow && is_known(flow, &packet, size_of(data, end), ifindex) && goes_as_before(&packet, flow))
-			return take_way(ctx, data, size_of(data, end), &flow->way, &flow->from);
+		if (flow && is_known(flow, &packet, mtu_for(end - data), ifindex) && goes_as_before(&packet, flow))
+			return take_way(ctx, data, end - data, &flow->way, &flow->from);
 	}
 
 	from = bpf_map_lookup_elem(&host_ends, &ifindex);

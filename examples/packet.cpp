@@ -47,17 +47,17 @@ void write_ipv4_checksum(std::span<std::uint8_t> ip) {
 }
 
 // Header and the length of all that follows it, or nothing if the packet is not what it says.
-std::optional<Packet> parse_ip(std::span<std::uint8_t> ip, bool ipv6) {
+std::optional<Packet> parse_ip(std::span<std::uint8_t> ip, std::size_t further, bool ipv6) {
   Packet packet;
   packet.ipv6 = ipv6;
   if (ip.size() < (ipv6 ? ipv6_size : ipv4_size) || ip[0] >> 4 != (ipv6 ? 6 : 4)) return std::nullopt;
   const std::size_t header = ipv6 ? ipv6_size : (ip[0] & 0xf) * std::size_t{4};
   const std::size_t total = ipv6 ? ipv6_size + get16(ip, 4) : get16(ip, 2);
-  if (header < ipv4_size || total < header || total > ip.size()) return std::nullopt;
+  if (header < ipv4_size || header > ip.size() || total < header || total > ip.size() + further) return std::nullopt;
   if (!ipv6 && (get16(ip, 6) & 0x3fff) != 0) return std::nullopt;  // a fragment
   const auto protocol = static_cast<mstack::Protocol>(ip[ipv6 ? 6 : 9]);
   packet.ip = ip.first(header);
-  packet.segment = ip.subspan(header, total - header);
+  packet.segment = ip.first(std::min(total, ip.size())).subspan(header);
   packet.frame_size = ethernet_size + total;
   packet.source = {.address = address_at(ip, source_at(ipv6), ipv6), .port = 0, .protocol = protocol};
   packet.destination = {.address = address_at(ip, destination_at(ipv6), ipv6), .port = 0, .protocol = protocol};
@@ -82,11 +82,17 @@ std::uint16_t folded(std::uint64_t sum) {
   return static_cast<std::uint16_t>(~sum);
 }
 
-std::optional<Packet> parse(std::span<std::uint8_t> frame) {
+std::optional<Packet> parse(std::span<const mstack::Frame> frames) {
+  std::size_t further = 0;
+  for (const mstack::Frame& frame : frames.subspan(1)) further += frame.size();
+  return parse(frames.front().bytes(), further);
+}
+
+std::optional<Packet> parse(std::span<std::uint8_t> frame, std::size_t further) {
   if (frame.size() < ethernet_size) return std::nullopt;
   const std::uint16_t type = get16(frame, 12);
   if (type != 0x0800 && type != 0x86dd) return std::nullopt;
-  auto packet = parse_ip(frame.subspan(ethernet_size), type == 0x86dd);
+  auto packet = parse_ip(frame.subspan(ethernet_size), further, type == 0x86dd);
   if (!packet) return std::nullopt;
   const auto segment = packet->segment;
   std::size_t header = udp_size;
@@ -95,7 +101,7 @@ std::optional<Packet> parse(std::span<std::uint8_t> frame) {
     header = (segment[12] >> 4) * std::size_t{4};
     if (header < tcp_size || header > segment.size()) return std::nullopt;
   } else if (packet->source.protocol != mstack::Protocol::udp || segment.size() < udp_size ||
-             get16(segment, 4) != segment.size()) {
+             get16(segment, 4) != packet->frame_size - ethernet_size - packet->ip.size()) {
     return std::nullopt;
   }
   packet->source.port = get16(segment, 0);

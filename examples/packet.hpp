@@ -20,8 +20,10 @@ struct Packet {
 };
 
 // Nothing if the frame is not a whole UDP or TCP packet. Fragments and IPv6 extension headers are not looked into:
-// MultiStack steers none of the former, and an application that expects the latter walks them.
-std::optional<Packet> parse(std::span<std::uint8_t> frame);
+// an application that expects them puts the former together, and walks the latter. Of a packet of several frames: the
+// first one, with all headers, and the bytes of the others. Segment and payload are then what is in the first.
+std::optional<Packet> parse(std::span<std::uint8_t> frame, std::size_t further = 0);
+std::optional<Packet> parse(std::span<const mstack::Frame> frames);
 
 // Makes the packet its own answer: addresses and ports change places. Checksums over both stay right; a fresh hop limit
 // is set, and the IPv4 header's checksum with it. MACs may stay as they are: MultiStack writes them.

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <span>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -31,6 +32,8 @@ using report::Totals;
 using std::chrono::milliseconds;
 
 constexpr std::size_t batch = 64;
+// Of a packet in one frame of 2048 bytes, and of 4096.
+constexpr std::size_t most_of_small_frame = 1792, most_of_large_frame = 3512;
 
 struct Options {
   bool receive = false;
@@ -71,7 +74,7 @@ class Receiver {
     const auto end = start + std::chrono::duration<double>(options.seconds);
     while (!stop::asked() && (options.seconds == 0 || Clock::now() < end) &&
            (options.count == 0 || totals_.packets < options.count)) {
-      const std::size_t received = queue.receive(batch, [&](mstack::Frame frame) { count(frame); });
+      const std::size_t received = queue.receive(batch, [&](std::span<const mstack::Frame> frames) { count(frames); });
       if (received == 0) {
         if (const auto ready = queue.wait(milliseconds(100)); !ready) return std::unexpected(ready.error());
         continue;
@@ -82,8 +85,8 @@ class Receiver {
   }
 
  private:
-  void count(mstack::Frame frame) {
-    const auto packet = packet::parse(frame.bytes());
+  void count(std::span<const mstack::Frame> frames) {
+    const auto packet = packet::parse(frames);
     if (!packet) return;
     ++totals_.packets;
     totals_.bytes += packet->frame_size;
@@ -135,13 +138,14 @@ class Sender {
       }
       while (due != 0 && send(queue)) --due;
       if (const auto flushed = queue.flush(); !flushed) return std::unexpected(flushed.error());
-      queue.receive(batch, [](mstack::Frame) {});  // answers, if any come
+      queue.receive(batch, [](std::span<const mstack::Frame>) {});  // answers, if any come
       worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
       if (in_time)
         if (const auto waited = queue.wait(milliseconds(1)); !waited) return std::unexpected(waited.error());
     }
     auto unsent = queue.flush();
-    for (; unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush()) queue.receive(batch, [](mstack::Frame) {});
+    for (; unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush())
+      queue.receive(batch, [](std::span<const mstack::Frame>) {});
     if (!unsent) return std::unexpected(unsent.error());
     sent_ -= *unsent;
     worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
@@ -152,11 +156,33 @@ class Sender {
   bool send(mstack::Queue& queue) {
     auto frame = queue.allocate();
     if (!frame) return false;
+    if (frame_.size() > frame->capacity()) return send_in_several(queue, *frame);
     if (!frame->resize(frame_.size())) return false;
     std::memcpy(frame->data(), frame_.data(), frame_.size());
     if (stamped_) write_sequence(frame->data());
     if (!queue.transmit(*frame)) {
       queue.give_back(*frame);
+      return false;
+    }
+    ++sent_;
+    return true;
+  }
+
+  bool send_in_several(mstack::Queue& queue, mstack::Frame first) {
+    std::array<mstack::Frame, mstack::max_packet_frames> frames;
+    std::size_t count = 0;
+    std::span<const std::uint8_t> left(frame_);
+    for (auto next = std::optional(first); next;) {
+      const auto part = left.first(std::min(left.size(), next->capacity()));
+      left = left.subspan(part.size());
+      if (next->resize(part.size())) std::memcpy(next->data(), part.data(), part.size());
+      frames[count++] = *next;
+      next = left.empty() || count == frames.size() ? std::nullopt : queue.allocate();
+    }
+    const auto packet = std::span(frames).first(count);
+    if (stamped_) write_sequence(first.data());
+    if (!left.empty() || !queue.transmit(packet)) {
+      for (const mstack::Frame& frame : packet) queue.give_back(frame);
       return false;
     }
     ++sent_;
@@ -248,8 +274,11 @@ int run(mstack::Vport& vport, report::Report& report, const Work& work) {
 }
 
 int generate(const Options& options) {
-  auto vport = mstack::Vport::open(
-      {.queues = options.queues, .frame_size = 2048, .throughput = options.throughput, .run_dir = options.run_dir});
+  auto vport = mstack::Vport::open({.queues = options.queues,
+                                    .frame_size = options.size > most_of_small_frame ? 4096U : 2048U,
+                                    .throughput = options.throughput,
+                                    .multi_buffer = options.size > most_of_large_frame,
+                                    .run_dir = options.run_dir});
   if (!vport) return fail(vport.error());
   const auto claim = vport->claim(mstack::Tuple::parse(options.protocol(), options.bind));
   if (!claim) return fail(claim.error());
@@ -291,8 +320,9 @@ int main(int argc, char** argv) try {
   app.add_option("--to", options.to, "tx: where to send to")->type_name("ADDR:PORT");
   app.add_option("--spoof", options.spoof, "tx: send from this tuple, and see every frame dropped")
       ->type_name("ADDR:PORT");
-  app.add_option("--size", options.size, "tx: bytes of a frame, Ethernet header included, FCS not (64)")
-      ->check(CLI::Range(1, 3840));
+  app.add_option("--size", options.size,
+                 "tx: bytes of a packet, Ethernet header included, FCS not (64); rx: of the largest to expect (1792)")
+      ->check(CLI::Range(1, 65549));
   app.add_option("--seconds", options.seconds, "end after so long (0: not)")->check(not_negative);
   app.add_option("--count", options.count, "end after so many packets (0: not); rx: of one queue")->check(not_negative);
   app.add_option("--rate", options.rate, "tx: packets a second (0: as many as possible)")

@@ -4,12 +4,13 @@
 //
 //   udp_echo --bind 192.0.2.1:7777
 //
-// Every packet is answered in the frame that it came in: nothing is copied.
+// Every packet is answered in the frames that it came in: nothing is copied.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <mstack/mstack.hpp>
+#include <span>
 #include <string>
 
 #include "not_negative.hpp"
@@ -32,11 +33,11 @@ mstack::Expected<void> echo(mstack::Queue& queue, std::uint64_t count) {
     const auto ready = queue.wait(std::chrono::milliseconds(500));
     if (!ready) return std::unexpected(ready.error());
     const std::size_t most = count == 0 ? batch : std::min<std::uint64_t>(batch, count - answered);
-    queue.receive(most, [&](mstack::Frame frame) {
-      auto packet = packet::parse(frame.bytes());
+    queue.receive(most, [&](std::span<mstack::Frame> frames) {
+      auto packet = packet::parse(frames);
       if (!packet) return;
       packet::turn_round(*packet);
-      answered += queue.transmit(frame, packet->frame_size);
+      answered += frames.size() == 1 ? queue.transmit(frames.front(), packet->frame_size) : queue.transmit(frames);
     });
     if (const auto flushed = queue.flush(); !flushed) return std::unexpected(flushed.error());
   }
@@ -52,11 +53,13 @@ mstack::Expected<void> echo(mstack::Queue& queue, std::uint64_t count) {
 int main(int argc, char** argv) try {
   std::string bind, run_dir;
   std::uint64_t count = 0;
+  bool multi_buffer = false;
   CLI::App app("Answers every UDP packet to ADDR:PORT with itself, beside the kernel's own services.");
   app.add_option("--bind", bind, "where to listen: 192.0.2.1:7, [2001:db8::1]:7, 0.0.0.0:7; port 0 picks one")
       ->required()
       ->type_name("ADDR:PORT");
   app.add_option("--count", count, "end after so many answers (0: never)")->check(not_negative)->type_name("N");
+  app.add_flag("--multi-buffer", multi_buffer, "packets of several frames too: up to the uplink's MTU");
   app.add_option("--run-dir", run_dir, "mstackd's run directory (else MSTACK_RUN_DIR, else /run/mstack)")
       ->type_name("DIR");
   try {
@@ -66,7 +69,7 @@ int main(int argc, char** argv) try {
   }
   stop::on_signals();
 
-  auto vport = mstack::Vport::open({.run_dir = run_dir});
+  auto vport = mstack::Vport::open({.multi_buffer = multi_buffer, .run_dir = run_dir});
   if (!vport) return fail(vport.error());
   const auto claim = vport->claim(mstack::udp(bind));
   if (!claim) return fail(claim.error());

@@ -168,7 +168,7 @@ static __noinline enum answer_result answer_solicitation(struct xdp_md *ctx, __u
 	if (is_same_ipv6(&asker, &(struct in6_addr){}) || is_same_ipv6(&asker, &answer.message.target))
 		return NOT_A_REQUEST;
 
-	if (bpf_xdp_adjust_tail(ctx, size - (end - data)))
+	if (bpf_xdp_adjust_tail(ctx, size - (long)bpf_xdp_get_buff_len(ctx)))
 		return BAD_REQUEST;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;

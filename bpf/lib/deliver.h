@@ -8,26 +8,31 @@
 
 #include <linux/pkt_cls.h>
 
+#include "frame_size.h"
 #include "l2.h"
 #include "steer.h"
 #include "vlan.h"
 
-/* The kernel lets a frame be one tag longer than others. */
-static __noinline bool fits(struct xdp_md *ctx, __u32 slot, bool tagged)
+/*
+ * The kernel lets a frame be one tag longer than others. It is told the length, since of what it could see it counts
+ * the first buffer alone.
+ */
+static __noinline bool fits(struct xdp_md *ctx, __u32 size, __u32 slot, bool tagged)
 {
-	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot), mtu = 0;
-	__s32 tag = tagged ? sizeof(struct mstack_tag) : 0;
+	__u32 *ifindex = bpf_map_lookup_elem(&vport_devs, &slot);
+	__u32 length = size - sizeof(struct ethhdr) - (tagged ? sizeof(struct mstack_tag) : 0);
 
-	return !ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, -tag, 0) == BPF_MTU_CHK_RET_SUCCESS;
+	return !ifindex || bpf_check_mtu(ctx, *ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_SUCCESS;
 }
 
 /* From XDP, which then returns XDP_REDIRECT. */
-static __always_inline enum mstack_verdict deliver(struct xdp_md *ctx, struct ethhdr *eth, const void *end,
-						   union owner owner, const struct packet *packet)
+static __always_inline enum mstack_verdict deliver(struct xdp_md *ctx, struct ethhdr *eth, union owner owner,
+						   const struct packet *packet)
 {
 	__u32 slot = owner.slot + queue_of(owner, &packet->destination, &packet->source);
+	__u32 size = frame_size(ctx, packet);
 
-	if (end - (void *)eth > MSTACK_MIN_FRAME && !fits(ctx, slot, packet->network_offset != sizeof(*eth)))
+	if (size > MSTACK_MIN_FRAME && !fits(ctx, size, slot, packet->network_offset != sizeof(*eth)))
 		return MSTACK_RX_DROP_TOO_BIG;
 	if (bpf_redirect_map(&vport_devs, slot, XDP_DROP) != XDP_REDIRECT)
 		return MSTACK_RX_DROP_NO_VPORT;

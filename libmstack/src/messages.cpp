@@ -61,7 +61,9 @@ Expected<void> check_open(const OpenVportReply& reply, const OpenVport& request)
   if (reply.slot == 0 || reply.slot >= MSTACK_MAX_SLOTS || reply.queues > MSTACK_MAX_SLOTS - reply.slot)
     return malformed("slot " + std::to_string(reply.slot));
   if ((reply.flags & ~open_reply_unbound) != 0) return malformed("an unknown flag");
-  if (reply.mtu == 0 || reply.mtu >= reply.frame_size) return malformed("MTU " + std::to_string(reply.mtu));
+  const bool multi_buffer = (request.flags & MSTACK_VPORT_MULTI_BUFFER) != 0;
+  if (reply.mtu == 0 || reply.mtu >= reply.frame_size * (multi_buffer ? max_packet_frames : 1))
+    return malformed("MTU " + std::to_string(reply.mtu));
   return {};
 }
 

@@ -21,7 +21,10 @@ inline constexpr std::size_t max_descriptors = 250;  // of one message; the kern
 inline constexpr std::size_t max_text = 192;
 inline constexpr std::uint32_t max_queues = MSTACK_MAX_QUEUES;
 inline constexpr std::uint32_t min_frames = 64, max_frames = 1u << 18;  // of one queue, a power of two
-inline constexpr const char* socket_name = "mstackd.sock";              // in the run directory
+// Of a packet of a multi-buffer vport: what an sk_buff takes, one in its linear part and the others as its fragments
+// (MAX_SKB_FRAGS, if the kernel's configuration did not raise it).
+inline constexpr std::uint32_t max_packet_frames = 18;
+inline constexpr const char* socket_name = "mstackd.sock";  // in the run directory
 
 enum class Type : std::uint32_t {
   open_vport = 1,  // OpenVport            > OpenVportReply + descriptors: UMEM memfd, then one AF_XDP socket a queue

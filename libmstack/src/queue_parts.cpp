@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "mstack_abi.h"
+#include "protocol.hpp"
 
 namespace mstack::detail {
 namespace {
@@ -15,6 +16,10 @@ static_assert(sizeof(Descriptor) == sizeof(xdp_desc) && offsetof(Descriptor, add
               offsetof(Descriptor, length) == offsetof(xdp_desc, len) &&
               offsetof(Descriptor, options) == offsetof(xdp_desc, options));
 static_assert(ring_need_wakeup == XDP_RING_NEED_WAKEUP);
+#ifdef XDP_PKT_CONTD  // 6.6
+static_assert(descriptor_continues == XDP_PKT_CONTD);
+#endif
+static_assert(max_packet_frames == protocol::max_packet_frames);
 
 template <class Entry>
 Expected<Mapping> map_ring(int socket, const xdp_ring_offset& offsets, off_t page_offset, std::uint32_t size,
@@ -90,6 +95,7 @@ Expected<std::unique_ptr<QueueParts>> QueueParts::make(const QueueSizes& sizes, 
   parts->memory.umem = reinterpret_cast<std::uint8_t*>(parts->umem.data());
   parts->memory.frames = sizes.frames;
   parts->memory.frame_size = sizes.frame_size;
+  parts->memory.multi_buffer = sizes.multi_buffer;
   if (auto mapped = map_rings(*parts); !mapped) return std::unexpected(mapped.error());
   return parts;
 }

@@ -17,6 +17,7 @@ struct QueueSizes {
   std::uint32_t index;
   std::uint32_t frames, frame_size, ring_size;
   std::uint32_t mtu;
+  bool multi_buffer;
   std::uint32_t slot;
 };
 

@@ -52,7 +52,8 @@ Expected<protocol::OpenVport> request_of(const VportOptions& options) {
                              .frames = options.frames,
                              .frame_size = options.frame_size,
                              .ring_size = ring_size,
-                             .flags = options.throughput ? std::uint32_t{MSTACK_VPORT_THROUGHPUT} : 0,
+                             .flags = (options.throughput ? std::uint32_t{MSTACK_VPORT_THROUGHPUT} : 0) |
+                                      (options.multi_buffer ? std::uint32_t{MSTACK_VPORT_MULTI_BUFFER} : 0),
                              .zero = 0};
 }
 
@@ -67,7 +68,7 @@ Expected<void> check_umem(int fd, const protocol::OpenVportReply& reply) {
 }
 
 Expected<std::vector<std::unique_ptr<Queue>>> make_queues(const protocol::OpenVportReply& reply,
-                                                          std::vector<Fd> descriptors) {
+                                                          std::vector<Fd> descriptors, bool multi_buffer) {
   if (descriptors.size() != 1 + reply.queues)
     return failure(EPROTO, "mstackd sent " + std::to_string(descriptors.size()) + " descriptors for " +
                                std::to_string(reply.queues) + " queues: is it another version of MultiStack?");
@@ -79,6 +80,7 @@ Expected<std::vector<std::unique_ptr<Queue>>> make_queues(const protocol::OpenVp
                                       .frame_size = reply.frame_size,
                                       .ring_size = reply.ring_size,
                                       .mtu = reply.mtu,
+                                      .multi_buffer = multi_buffer,
                                       .slot = reply.slot + i};
     auto parts = detail::QueueParts::make(sizes, std::move(descriptors[1 + i]), descriptors[0].get());
     if (!parts) return std::unexpected(std::move(parts.error()));
@@ -177,7 +179,7 @@ Expected<Vport> Vport::open(const VportOptions& options) {
   auto descriptors = client->call(*request, reply, {}, 1 + request->queues);
   if (!descriptors) return std::unexpected(std::move(descriptors.error()));
   if (auto checked = protocol::check_open(reply, *request); !checked) return std::unexpected(checked.error());
-  auto queues = make_queues(reply, std::move(*descriptors));
+  auto queues = make_queues(reply, std::move(*descriptors), options.multi_buffer);
   if (!queues) return std::unexpected(std::move(queues.error()));
   if ((reply.flags & protocol::open_reply_unbound) != 0) {
     protocol::BindVport bind = {.header = {.version = 0, .type = protocol::Type::bind_vport, .sequence = 0, .zero = 0}};

@@ -16,8 +16,9 @@ namespace mstack::checks {
 // are made in a network namespace that goes when this returns.
 struct Needed {
   std::vector<Check> checks;
-  bool maps_bound_rings = false;  // whether the rings of an AF_XDP socket can be mapped once it is bound: Linux 6.4
-  bool sees_bound_tcp = false;    // whether sock_diag shows TCP sockets that are only bound: Linux 6.8
+  bool maps_bound_rings = false;    // whether the rings of an AF_XDP socket can be mapped once it is bound: Linux 6.4
+  bool takes_multi_buffer = false;  // whether an AF_XDP packet may take several frames: Linux 6.6
+  bool sees_bound_tcp = false;      // whether sock_diag shows TCP sockets that are only bound: Linux 6.8
 };
 Needed needed_of_machine();
 

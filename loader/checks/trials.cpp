@@ -12,7 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <span>
 
 #include "daemon/bpf_link.hpp"
 #include "fd.hpp"
@@ -21,6 +24,10 @@
 #include "net/netns.hpp"
 #include "net/sock_diag.hpp"
 #include "net/tc.hpp"
+
+#ifndef XDP_USE_SG  // 6.6
+#define XDP_USE_SG (1 << 4)
+#endif
 
 namespace mstack::checks {
 namespace {
@@ -42,9 +49,14 @@ Expected<Fd> load_program(bpf_prog_type type, int verdict) {
   return program;
 }
 
-// In the calling thread's network namespace, which is a new one: binds a socket to its loopback device, and maps a ring
-// of it after that. False: the kernel refuses the latter.
-Expected<bool> try_af_xdp(net::Links& links) {
+struct AfXdp {
+  bool multi_buffer;
+  bool maps_bound_rings;
+};
+
+// In the calling thread's network namespace, which is a new one: binds a socket to its loopback device, with packets of
+// several frames if the kernel knows them, and maps a ring of it after that.
+Expected<AfXdp> try_af_xdp(net::Links& links) {
   constexpr std::uint32_t loopback = 1, frame_size = 2048;
   constexpr int entries = 64;
   if (auto up = links.set_up(loopback); !up) return std::unexpected(up.error());
@@ -66,28 +78,40 @@ Expected<bool> try_af_xdp(net::Links& links) {
       return system_failure(errno, "cannot make an AF_XDP ring");
   sockaddr_xdp address = {};
   address.sxdp_family = AF_XDP;
-  address.sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
+  address.sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP | XDP_USE_SG;
   address.sxdp_ifindex = loopback;
-  if (::bind(xsk.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
-    return system_failure(errno, "cannot bind an AF_XDP socket");
+  const auto bound = [&] {
+    return ::bind(xsk.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  };
+  const bool multi_buffer = bound();
+  if (!multi_buffer) {
+    address.sxdp_flags &= ~XDP_USE_SG;
+    if (errno != EINVAL || !bound()) return system_failure(errno, "cannot bind an AF_XDP socket");
+  }
   const auto ring = Mapping::shared(xsk.get(), sizeof(std::uint32_t), XDP_PGOFF_RX_RING, "an AF_XDP ring");
   if (!ring && ring.error().code != EBUSY) return std::unexpected(ring.error());
-  return ring.has_value();
+  return AfXdp{.multi_buffer = multi_buffer, .maps_bound_rings = ring.has_value()};
 }
 
-Check af_xdp_check(net::Links& links, bool& maps_bound_rings) {
+std::vector<Check> af_xdp_checks(net::Links& links, Needed& needed) {
   const auto tried = try_af_xdp(links);
   if (!tried) {
     const int code = tried.error().code;
-    return failed("af_xdp", tried.error(),
-                  code == EAFNOSUPPORT ? "the kernel has none (CONFIG_XDP_SOCKETS)"
-                  : code == ENOBUFS    ? "raise the limit of locked memory (`ulimit -l unlimited`)"
-                                       : as_root);
+    return {failed("af_xdp", tried.error(),
+                   code == EAFNOSUPPORT ? "the kernel has none (CONFIG_XDP_SOCKETS)"
+                   : code == ENOBUFS    ? "raise the limit of locked memory (`ulimit -l unlimited`)"
+                                        : as_root)};
   }
-  maps_bound_rings = *tried;
-  return good("af_xdp", *tried
-                            ? "AF_XDP sockets"
-                            : "AF_XDP sockets, bound late: before 6.4 each vport has a network namespace of its own");
+  needed.maps_bound_rings = tried->maps_bound_rings;
+  needed.takes_multi_buffer = tried->multi_buffer;
+  return {good("af_xdp", tried->maps_bound_rings
+                             ? "AF_XDP sockets"
+                             : "AF_XDP sockets, bound late: before 6.4 each vport has a network namespace of its own"),
+          tried->multi_buffer
+              ? good("multi_buffer", "AF_XDP packets of several frames: jumbo frames of any MTU")
+              : warning("multi_buffer",
+                        "this kernel (before 6.6) has no AF_XDP packets of several frames: stacks take frames up to an "
+                        "MTU of 3498")};
 }
 
 Expected<net::OwnedLink> make_veth(net::Links& links) {
@@ -176,7 +200,7 @@ void try_kernel(Needed& needed) {
   const auto scope = links ? net::NetnsScope::enter(links->netns()) : std::unexpected(links.error());
   needed.checks.push_back(namespaces_check(scope));
   if (!scope) return;
-  needed.checks.push_back(af_xdp_check(*links, needed.maps_bound_rings));
+  std::ranges::move(af_xdp_checks(*links, needed), std::back_inserter(needed.checks));
   const auto veth = make_veth(*links);
   needed.checks.push_back(veth_check(veth, program));
   needed.checks.push_back(tc_check(veth));

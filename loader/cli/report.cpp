@@ -172,8 +172,10 @@ std::string UplinksReport::text() const {
     else
       table.add({text_of(info.name), std::to_string(ifindex), state_of(info),
                  std::string(mode_of(info)) + in_chain(info), info.flags & MSTACK_UPLINK_GUARDED ? "yes" : "no",
-                 info.flags & MSTACK_UPLINK_XMIT ? "XDP" : "TC: it takes no redirected XDP frames", end,
-                 vlans_text(vlans, ifindex)});
+                 !(info.flags & MSTACK_UPLINK_XMIT)      ? "TC: it takes no redirected XDP frames"
+                 : !(info.flags & MSTACK_UPLINK_XMIT_SG) ? "XDP, and what takes several buffers by TC"
+                                                         : "XDP",
+                 end, vlans_text(vlans, ifindex)});
   }
   return table.text();
 }

@@ -114,7 +114,8 @@ Expected<void> Daemon::open_kernel() {
   auto datapath = Datapath::open(*pins_, {.netns_cookie = *netns_cookie,
                                           .max_claims = options_.claims,
                                           .send_fragments = options_.send_fragments,
-                                          .guard = options_.guard});
+                                          .guard = options_.guard,
+                                          .multi_buffer = needed_.takes_multi_buffer});
   if (!datapath) return std::unexpected(datapath.error());
   datapath_.emplace(std::move(*datapath));
   return {};
@@ -129,7 +130,8 @@ Expected<void> Daemon::take_over() {
                                 .links = *links_,
                                 .sysfs = *sysfs_,
                                 .stack_links = *stack_links_,
-                                .maps_bound_rings = needed_.maps_bound_rings});
+                                .maps_bound_rings = needed_.maps_bound_rings,
+                                .takes_multi_buffer = needed_.takes_multi_buffer});
   vports_.emplace(*vport_host_, *datapath_, options_.quota);
 
   // Addresses before uplinks: the first packet to a wildcard claim may come at once.

@@ -23,6 +23,7 @@ class Datapath {
     std::uint32_t max_claims;
     bool send_fragments;
     bool guard;
+    bool multi_buffer;  // whether programs are given frames of several buffers
   };
   // Changes nothing that an earlier mstackd has left unless it returns well. `pins` must outlive it.
   static Expected<Datapath> open(const PinDir& pins, const Config& config);
@@ -69,6 +70,7 @@ class Datapath {
  private:
   Datapath(const PinDir& pins, Skeleton skeleton) : pins_(&pins), skeleton_(std::move(skeleton)) {}
   Expected<std::optional<mstack_meta>> reuse_maps(const Config& config);
+  void take_frames_of_several_buffers(mstack_bpf& skeleton) const;
   Expected<void> load(const Config& config);
   Expected<void> pin_maps() const;
 
@@ -77,6 +79,7 @@ class Datapath {
   Programs programs_;
   mstack_meta meta_ = {};
   bool taken_over_ = false;
+  bool multi_buffer_ = false;
   std::optional<maps::Gauges> port_gate_, slot_claims_;
   std::unique_ptr<const maps::Epoch> epoch_;  // stays where it is when a Datapath is moved
 };

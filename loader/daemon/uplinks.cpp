@@ -33,13 +33,15 @@ void set_flag(mstack_uplink& info, std::uint32_t flag, bool on) {
   info.flags = on ? info.flags | flag : info.flags & ~flag;
 }
 
-// Whether XDP frames that are redirected to the device leave it. In generic mode most drivers have no queue for them,
-// whatever they say. Before 6.3 the kernel cannot tell; then a driver that runs XDP programs is believed to.
-bool takes_frames(std::uint32_t ifindex, std::uint32_t flags) {
-  if (!(flags & MSTACK_UPLINK_NATIVE)) return false;
+// What of XDP frames that are redirected to the device leaves it. In generic mode most drivers have no queue for them,
+// whatever they say. Before 6.3 the kernel cannot tell; then a driver that runs XDP programs is believed to, but frames
+// of several buffers are redirected nowhere.
+std::uint32_t takes_frames(std::uint32_t ifindex, std::uint32_t flags) {
+  if (!(flags & MSTACK_UPLINK_NATIVE)) return 0;
   const auto features = net::xdp_features(ifindex);
-  if (!features || !*features) return true;
-  return (**features & net::xdp_ndo_xmit) != 0;
+  if (!features || !*features) return MSTACK_UPLINK_XMIT;
+  if (!(**features & net::xdp_ndo_xmit)) return 0;
+  return MSTACK_UPLINK_XMIT | (**features & net::xdp_ndo_xmit_sg ? std::uint32_t{MSTACK_UPLINK_XMIT_SG} : 0);
 }
 
 // What was asked for, and holds for its next attachment too.
@@ -252,13 +254,14 @@ void Uplinks::guard(const net::Link& device, mstack_uplink& info) const {
 
 // In the maps, where BPF reads it.
 Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
-  const bool xmit = takes_frames(ifindex, uplink.info.flags);
-  set_flag(uplink.info, MSTACK_UPLINK_XMIT, xmit);
+  const std::uint32_t taken = takes_frames(ifindex, uplink.info.flags);
+  set_flag(uplink.info, MSTACK_UPLINK_XMIT, taken & MSTACK_UPLINK_XMIT);
+  set_flag(uplink.info, MSTACK_UPLINK_XMIT_SG, taken & MSTACK_UPLINK_XMIT_SG);
   // uplink_info first: whatever XDP does not send, TC must know to be for an uplink.
   if (auto set = datapath_->uplink_info().set(ifindex, uplink.info); !set) return set;
   const maps::Hash<std::uint32_t, std::uint32_t> redirects(datapath_->map("uplinks"));
   // Also of what is in there: the kernel takes a device out that goes to another namespace, and it may be back.
-  if (xmit) return redirects.set(ifindex, ifindex);
+  if (taken & MSTACK_UPLINK_XMIT) return redirects.set(ifindex, ifindex);
   if (auto erased = redirects.erase(ifindex); !erased) return std::unexpected(erased.error());
   return {};
 }

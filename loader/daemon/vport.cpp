@@ -20,10 +20,11 @@ namespace {
 
 using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;  // all maps by slot are written alike
 
-constexpr std::uint32_t known_flags = MSTACK_VPORT_THROUGHPUT;
+constexpr std::uint32_t known_flags = MSTACK_VPORT_THROUGHPUT | MSTACK_VPORT_MULTI_BUFFER;
 constexpr std::uint32_t xdp_headroom = 256, ethernet_header = 14;
 // A veth with XDP takes what fits one page beside the kernel's own data; measured: 3506 on x86-64.
 constexpr std::uint32_t max_veth_mtu = 3498;
+constexpr std::uint32_t max_multi_buffer_mtu = 65535;  // of any veth, and of IP
 
 net::Mac mac_of(std::uint8_t end, std::uint32_t slot) {
   net::Mac mac;
@@ -87,16 +88,19 @@ std::uint64_t umem_bytes_of(const protocol::OpenVport& request) {
   return std::uint64_t{request.queues} * request.frames * request.frame_size;
 }
 
-std::uint32_t vport_mtu(std::uint32_t uplink_mtu, std::uint32_t frame_size) {
+std::uint32_t vport_mtu(std::uint32_t uplink_mtu, const protocol::OpenVport& request) {
   constexpr std::uint32_t usual = 1500;
-  return std::min(uplink_mtu ? uplink_mtu : usual, device_mtu(frame_size));
+  return std::min(uplink_mtu ? uplink_mtu : usual, device_mtu(request));
 }
 
 // As large as can be, whatever the uplinks' MTUs: they may change while the vport lives. What a stack sends is measured
 // by the route's MTU, what it is sent by this one.
-std::uint32_t device_mtu(std::uint32_t frame_size) {
+std::uint32_t device_mtu(const protocol::OpenVport& request) {
   static_assert(2048 - xdp_headroom >= MSTACK_MIN_FRAME);
-  return std::min(frame_size - xdp_headroom - ethernet_header, max_veth_mtu);
+  const std::uint32_t of_frame = request.frame_size - xdp_headroom;
+  if ((request.flags & MSTACK_VPORT_MULTI_BUFFER) != 0)
+    return std::min(protocol::max_packet_frames * of_frame - ethernet_header, max_multi_buffer_mtu);
+  return std::min(of_frame - ethernet_header, max_veth_mtu);
 }
 
 Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, LedgerEntry account,
@@ -125,8 +129,7 @@ Expected<Vport::Opened> Vport::open(const VportHost& host, SlotLease lease, Ledg
   for (std::uint32_t queue = 0; queue < request.queues; ++queue) {
     if (auto cleared = maps::clear_vport_stats(host.datapath.map("vport_stats"), slot + queue); !cleared)
       return std::unexpected(cleared.error());
-    if (auto made = vport->create_ends(queue, device_mtu(request.frame_size), request.flags & MSTACK_VPORT_THROUGHPUT);
-        !made)
+    if (auto made = vport->create_ends(queue, device_mtu(request), request.flags & MSTACK_VPORT_THROUGHPUT); !made)
       return std::unexpected(made.error());
     if (auto attached = vport->attach_host_end(queue); !attached) return std::unexpected(attached.error());
   }
@@ -171,7 +174,8 @@ Expected<void> Vport::bind() {
 Expected<void> Vport::connect(std::span<const Fd> sockets) {
   for (std::uint32_t queue = 0; queue < record_.queues; ++queue) {
     const std::uint32_t slot = lease_.slot() + queue;
-    if (auto bound = bind_xsk(sockets[queue].get(), slot); !bound) return bound;
+    if (auto bound = bind_xsk(sockets[queue].get(), slot, record_.flags & MSTACK_VPORT_MULTI_BUFFER); !bound)
+      return bound;
     for (const char* map : {"vport_ifindexes", "vport_devs"})
       if (auto set = DeviceMap(host_.datapath.map(map)).set(slot, host_ends_[queue].ifindex()); !set) return set;
   }

@@ -35,6 +35,7 @@ struct VportHost {
   // Whether a client can map the rings of a socket that is bound: Linux 6.4. Else it must get its sockets before they
   // are, and could bind them itself to any stack end that it can reach: so then each vport has a namespace of its own.
   bool maps_bound_rings;
+  bool takes_multi_buffer;  // AF_XDP packets of several frames: Linux 6.6
 };
 
 // Whom a vport is for.
@@ -46,10 +47,10 @@ struct VportOwner {
 // The message's numbers, each checked before it means anything. EINVAL names the first that is wrong. Pure.
 Expected<void> check_request(const protocol::OpenVport& request);
 std::uint64_t umem_bytes_of(const protocol::OpenVport& request);
-// What fits both the uplinks and a frame. Pure.
-std::uint32_t vport_mtu(std::uint32_t uplink_mtu, std::uint32_t frame_size);
-// Of the veth pair of such frames. Pure.
-std::uint32_t device_mtu(std::uint32_t frame_size);
+// What fits both the uplinks and a packet's frames. Pure.
+std::uint32_t vport_mtu(std::uint32_t uplink_mtu, const protocol::OpenVport& request);
+// Of the veth pair of such a vport. Pure.
+std::uint32_t device_mtu(const protocol::OpenVport& request);
 
 class Vport {
  public:

@@ -100,6 +100,11 @@ void Vports::adopt(const Plan::Adopted& found) {
 Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::OpenVport& request,
                                       std::uint32_t uplink_mtu) {
   if (auto valid = check_request(request); !valid) return std::unexpected(valid.error());
+  if ((request.flags & MSTACK_VPORT_MULTI_BUFFER) != 0 && !host_.takes_multi_buffer)
+    return failure(
+        EOPNOTSUPP,
+        "packets of several frames (multi_buffer) need Linux 6.6: without them, frames of 4096 bytes take an "
+        "MTU of 3498");
   remove_residues();  // a user who has just closed a vport may open another
   const VportSize size = {.queues = request.queues, .umem_bytes = umem_bytes_of(request)};
   if (auto allowed = ledger_.check_vport(owner.uid, size); !allowed) return std::unexpected(allowed.error());
@@ -111,7 +116,7 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
   const auto id = datapath_->next_vport();
   if (!id) return std::unexpected(id.error());
 
-  const std::uint32_t mtu = vport_mtu(uplink_mtu, request.frame_size);
+  const std::uint32_t mtu = vport_mtu(uplink_mtu, request);
   auto opened = Vport::open(host_, std::move(lease), LedgerEntry(ledger_, owner.uid, size),
                             {.id = *id, .owner = owner, .request = request, .umem_limit = ledger_.max_umem_bytes()});
   if (!opened && opened.error().code == EDQUOT) return std::unexpected(opened.error());

@@ -12,6 +12,9 @@
 
 #include "mapping.hpp"
 
+#ifndef XDP_USE_SG  // 6.6
+#define XDP_USE_SG (1 << 4)
+#endif
 #ifndef MFD_NOEXEC_SEAL  // 6.3
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -54,10 +57,11 @@ Expected<Fd> create_xsk(const XskOptions& options) {
   return xsk;
 }
 
-Expected<void> bind_xsk(int xsk, std::uint32_t ifindex) {
+Expected<void> bind_xsk(int xsk, std::uint32_t ifindex, bool multi_buffer) {
   sockaddr_xdp address = {};
   address.sxdp_family = AF_XDP;
   address.sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
+  if (multi_buffer) address.sxdp_flags |= XDP_USE_SG;
   address.sxdp_ifindex = ifindex;
   if (::bind(xsk, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
     return system_failure(errno, "cannot bind an AF_XDP socket to a stack end");

@@ -24,7 +24,7 @@ struct XskOptions {
 // In the calling thread's network namespace, which must be the stack ends'. Its rings are made, but it is not bound.
 Expected<Fd> create_xsk(const XskOptions& options);
 // To queue 0 of a stack end, which is up.
-Expected<void> bind_xsk(int xsk, std::uint32_t ifindex);
+Expected<void> bind_xsk(int xsk, std::uint32_t ifindex, bool multi_buffer);
 
 Expected<std::uint64_t> socket_cookie(int socket);
 // Whether a descriptor that came from a client is an AF_XDP socket. Asks nothing that could block.

@@ -95,7 +95,9 @@ void Netns::pass_all(const std::string& name) {
       {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = XDP_PASS},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
   };
-  const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, std::size(pass), nullptr));
+  // Of any number of buffers: else the other end could have no MTU beyond a page.
+  LIBBPF_OPTS(bpf_prog_load_opts, options, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, std::size(pass), &options));
   if (!program) fail("bpf_prog_load");
   const int error = bpf_xdp_attach(static_cast<int>(ifindex(name)), program.get(), XDP_FLAGS_DRV_MODE, nullptr);
   if (error != 0) fail("bpf_xdp_attach to " + name, -error);

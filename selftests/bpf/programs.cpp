@@ -139,6 +139,8 @@ Programs::Programs(std::uint64_t netns_cookie, std::initializer_list<std::string
     const bool load = std::ranges::find(wanted, bpf_program__name(program)) != wanted.end() || wanted.size() == 0;
     bpf_program__set_autoload(program, load);
   }
+  for (bpf_program* one : {skeleton_->progs.uplink_rx, skeleton_->progs.vport_rx, skeleton_->progs.vport_tx})
+    bpf_program__set_flags(one, BPF_F_XDP_HAS_FRAGS);
   const int error = mstack_bpf__load(skeleton_.get());
   if (error != 0) fail("load the programs: " + libbpf_log, -error);
 }
@@ -296,11 +298,11 @@ void Programs::add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uin
   watch(slot);
 }
 
-void Programs::add_uplink(const std::string& name, bool xmit) const {
+void Programs::add_uplink(const std::string& name, bool xmit, bool xmit_sg) const {
   const std::uint32_t ifindex = Netns::ifindex(name);
   mstack_uplink uplink{};
   std::copy_n(name.data(), std::min<std::size_t>(name.size(), MSTACK_IFNAMSIZ - 1), uplink.name);
-  uplink.flags = MSTACK_UPLINK_NATIVE | (xmit ? MSTACK_UPLINK_XMIT : 0);
+  uplink.flags = MSTACK_UPLINK_NATIVE | (xmit ? MSTACK_UPLINK_XMIT : 0) | (xmit_sg ? MSTACK_UPLINK_XMIT_SG : 0);
   update(map("uplink_info"), ifindex, uplink, "uplink_info");
   if (xmit) update(map("uplinks"), ifindex, ifindex, "uplinks");
 }

@@ -79,7 +79,7 @@ class Programs {
   void add_slots(std::uint16_t first, std::uint16_t count);
   void watch(std::uint32_t slot);
   void add_host_end(std::uint32_t ifindex, std::uint32_t vport, std::uint32_t slot);
-  void add_uplink(const std::string& name, bool xmit = true) const;
+  void add_uplink(const std::string& name, bool xmit = true, bool xmit_sg = true) const;
   // Any interface will do: what its tags are, only the maps say. `tags` are bytes of the wire, 4 or 8.
   void add_vlan(std::uint32_t device, std::uint32_t uplink, const Bytes& tags) const;
   void remove_vlan(std::uint32_t uplink, const Bytes& tags) const;

@@ -70,6 +70,21 @@ TEST_F(VportRx, DeliversToTheSocketOfTheSlot) {
   EXPECT_EQ(outcome.tx_bytes, 0U);
 }
 
+// Whatever of it is in the first buffer.
+TEST_F(VportRx, CountsAllBytesOfAFrameOfSeveralBuffers) {
+  const Xsk socket("s7");
+  put(own_slot, socket);
+  for (const bool ipv6 : {false, true}) {
+    Packet packet = steered();
+    if (ipv6) packet.from = packet.to = "2001:db8::1";
+    packet.payload = Bytes(8900, 0x5a);
+    const Outcome outcome = arrive(packet.bytes());
+    EXPECT_TRUE(did(outcome, XDP_REDIRECT, MSTACK_RX_DELIVERED, own_slot));
+    EXPECT_EQ(outcome.rx_bytes, packet.bytes().size());
+    EXPECT_EQ(outcome.frame, packet.bytes());
+  }
+}
+
 TEST_F(VportRx, TheFrameIsInTheReceiveRing) {
   Xsk socket("s7");
   put(own_slot, socket);

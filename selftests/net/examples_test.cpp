@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "support/fixture.hpp"
+#include "support/multi_buffer.hpp"
 #include "support/stack.hpp"
 
 namespace mstack::test {
@@ -101,6 +102,35 @@ class ExamplesEcho : public Examples, public ::testing::WithParamInterface<std::
 
 INSTANTIATE_TEST_SUITE_P(Families, ExamplesEcho, ::testing::Values(std::pair{host4, wire4}, std::pair{host6, wire6}),
                          [](const auto& chosen) { return chosen.param.first == host4 ? "IPv4" : "IPv6"; });
+
+// Packets of several frames, of the largest size that fits.
+TEST_P(ExamplesEcho, JumboFrames) {
+  if (!kernel_has_multi_buffer()) GTEST_SKIP() << "this kernel has no AF_XDP packets of several frames";
+  World::in(world().host(), "ip link set up0 mtu 9000");
+  World::in(world().wire(), "ip link set wire0 mtu 9000");
+  restart();
+  const Endpoint here{GetParam().first, 7000}, sender{GetParam().first, 7001}, there{GetParam().second, 4000};
+  const std::size_t most = 9000 - (here.ipv6() ? 48 : 28);
+  const std::string payload(most, 'j');
+  {
+    Process echo = start_example("udp_echo", {"--bind", text(here), "--count", "1", "--multi-buffer"});
+    const Fd client = world().wire().run([&] { return bound(IPPROTO_UDP, there); });
+    send_to(client.get(), here, payload);
+    const auto answer = receive_from(client.get());
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->payload, payload);
+    EXPECT_EQ(echo.wait(), done);
+  }
+  const Fd sink = world().wire().run([&] { return bound(IPPROTO_UDP, there); });
+  const Completed sent =
+      run_example("pkt_gen", {"tx", "--bind", text(sender), "--to", text(there), "--size", "9014", "--count", "2"});
+  EXPECT_EQ(sent.exit, done) << sent.err;
+  for (int i = 0; i < 2; ++i) {
+    const auto got = receive_from(sink.get());
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->payload.size(), most);
+  }
+}
 
 TEST_P(ExamplesEcho, AnswersAKernelSocketAndEndsAfterItsCount) {
   const Endpoint here{GetParam().first, 7000};
@@ -254,7 +284,7 @@ TEST_F(Examples, WhatIsWrongWithTheOptions) {
                          {"pkt_gen", {"rx", "--bind", bind, "--queues", "17"}, "--queues"},
                          {"pkt_gen", {"tx", "--bind", bind, "--to", to, "--rate", "-5"}, "--rate"},
                          {"pkt_gen", {"tx", "--bind", bind, "--to", to, "--size", "0"}, "--size"},
-                         {"pkt_gen", {"tx", "--bind", bind, "--to", to, "--size", "4000"}, "--size"}};
+                         {"pkt_gen", {"tx", "--bind", bind, "--to", to, "--size", "65550"}, "--size"}};
   for (const auto& [program, arguments, said] : wrong) {
     SCOPED_TRACE(program + " " + ::testing::PrintToString(arguments));
     const Completed result = run_example(program, arguments);

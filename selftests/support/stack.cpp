@@ -70,12 +70,19 @@ void Stack::send(std::span<const std::uint8_t> bytes, std::size_t index) {
   Queue& queue = vport_.queue(index);
   const Deadline deadline;
   for (;;) {
-    if (auto frame = queue.allocate()) {
-      if (!frame->resize(bytes.size())) throw std::length_error("frame larger than the UMEM's");
-      std::ranges::copy(bytes, frame->data());
-      if (queue.transmit(*frame)) break;
-      queue.give_back(*frame);
+    std::vector<Frame> packet;
+    auto left = bytes;
+    while (!left.empty()) {
+      auto frame = queue.allocate();
+      if (!frame) break;
+      const auto part = left.first(std::min(left.size(), frame->capacity()));
+      if (!frame->resize(part.size())) throw std::length_error("frame larger than the UMEM's");
+      std::ranges::copy(part, frame->data());
+      packet.push_back(*frame);
+      left = left.subspan(part.size());
     }
+    if (left.empty() && queue.transmit(packet)) break;
+    for (const Frame& frame : packet) queue.give_back(frame);
     flush();
     if (deadline.passed()) throw std::runtime_error("the TX ring stays full");
   }
@@ -94,8 +101,10 @@ void Stack::flush() {
 std::size_t Stack::poll_queues() {
   std::size_t count = 0;
   for (std::size_t index = 0; index < vport_.queues(); ++index) {
-    const std::size_t here = vport_.queue(index).receive(64, [&](Frame frame) {
-      auto packet = parse(frame.bytes());
+    const std::size_t here = vport_.queue(index).receive(64, [&](std::span<Frame> frames) {
+      Bytes bytes;
+      for (const Frame& frame : frames) bytes.insert(bytes.end(), frame.data(), frame.data() + frame.size());
+      auto packet = parse(bytes);
       received_.push_back(packet ? std::move(*packet) : Packet{});
       if (const int protocol = received_.back().protocol; protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
         seen_.push_back(received_.back());

@@ -34,7 +34,8 @@ void set(char (&array)[size], std::string_view text) {
 std::vector<UplinkEntry> two_uplinks() {
   UplinkEntry native = {.ifindex = 2, .info = {}}, generic = {.ifindex = 9, .info = {}};
   set(native.info.name, "eth0");
-  native.info.flags = MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_STAYS | MSTACK_UPLINK_GUARDED;
+  native.info.flags =
+      MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_XMIT_SG | MSTACK_UPLINK_STAYS | MSTACK_UPLINK_GUARDED;
   set(generic.info.name, "wlan0");
   return {native, generic};
 }
@@ -148,6 +149,8 @@ TEST(Report, Uplinks) {
       "usb0          -  gone   -                 -        -                                      stays              "
       "-\n",
       report.text());
+  report.uplinks[0].info.flags &= ~MSTACK_UPLINK_XMIT_SG;
+  EXPECT_NE(report.text().find("  yes      XDP, and what takes several buffers by TC  stays"), std::string::npos);
   EXPECT_EQ(Json::parse(R"({"uplinks": []})"), UplinksReport{}.json());
   EXPECT_EQ("no uplink is attached; attach one with `mstack attach IF`\n", UplinksReport{}.text());
 }

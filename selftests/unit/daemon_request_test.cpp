@@ -32,7 +32,7 @@ TEST(OpenVportRequest, TheLimitsThemselvesAreAllowed) {
   request.queues = protocol::max_queues;
   request.frames = request.ring_size = protocol::max_frames;
   request.frame_size = 4096;
-  request.flags = MSTACK_VPORT_THROUGHPUT;
+  request.flags = MSTACK_VPORT_THROUGHPUT | MSTACK_VPORT_MULTI_BUFFER;
   EXPECT_EQ(code_of(request), 0);
   EXPECT_EQ(umem_bytes_of(request), std::uint64_t{16} << 30);
   request.frames = request.ring_size = protocol::min_frames;
@@ -56,7 +56,7 @@ TEST(OpenVportRequest, NumbersOutOfRangeAreNamed) {
     refused([&](auto& request) { request.frame_size = size; }, "bytes");
   for (const std::uint32_t size : {0u, 32u, 100u, 8192u, 0xffffffffu})
     refused([&](auto& request) { request.ring_size = size; }, "rings");
-  refused([&](auto& request) { request.flags = 2; }, "flag");
+  refused([&](auto& request) { request.flags = 4; }, "flag");
   refused([&](auto& request) { request.zero = 1; }, "flag");
 }
 
@@ -94,11 +94,24 @@ TEST(Request, HasTheSizeAndTheDescriptorsOfItsType) {
 }
 
 TEST(VportMtu, FitsTheUplinkTheFrameAndTheVeth) {
-  EXPECT_EQ(vport_mtu(1500, 2048), 1500u);
-  EXPECT_EQ(vport_mtu(1400, 2048), 1400u);
-  EXPECT_EQ(vport_mtu(9000, 2048), 2048u - 256 - 14);
-  EXPECT_EQ(vport_mtu(9000, 4096), 3498u);
-  EXPECT_EQ(vport_mtu(0, 2048), 1500u) << "no uplink yet";
+  auto request = good();
+  EXPECT_EQ(vport_mtu(1500, request), 1500u);
+  EXPECT_EQ(vport_mtu(1400, request), 1400u);
+  EXPECT_EQ(vport_mtu(9000, request), 2048u - 256 - 14);
+  EXPECT_EQ(vport_mtu(0, request), 1500u) << "no uplink yet";
+  request.frame_size = 4096;
+  EXPECT_EQ(vport_mtu(9000, request), 3498u);
+}
+
+TEST(VportMtu, OfPacketsOfSeveralFramesIsTheUplinksUpToEighteenFrames) {
+  auto request = good();
+  request.flags = MSTACK_VPORT_MULTI_BUFFER;
+  EXPECT_EQ(vport_mtu(1500, request), 1500u);
+  EXPECT_EQ(vport_mtu(9000, request), 9000u);
+  EXPECT_EQ(vport_mtu(65535, request), 18 * (2048u - 256) - 14);
+  request.frame_size = 4096;
+  EXPECT_EQ(vport_mtu(65535, request), 65535u);
+  EXPECT_EQ(vport_mtu(0, request), 1500u) << "no uplink yet";
 }
 
 TEST(ReplyText, IsCutBetweenCharactersAndEnds) {

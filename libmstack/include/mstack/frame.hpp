@@ -20,12 +20,20 @@ class DataPath;
 /// | Queue::receive()   | until the callback returns         | the callback's return, transmit() or keep() |
 /// | keep(), allocate() | until it is transmitted or given back | transmit() or give_back()               |
 ///
+/// A packet is one frame; on a vport with VportOptions::multi_buffer it may be several, up to max_packet_frames, of
+/// which the first begins with the Ethernet header.
+///
 /// Only by the thread that uses the queue.
 class Frame {
  public:
+  Frame() = default;  ///< of no queue: for arrays of them
   [[nodiscard]] std::uint8_t* data() const { return data_; }
-  [[nodiscard]] std::size_t size() const { return size_; }  ///< bytes, from the Ethernet header on
+  [[nodiscard]] std::size_t size() const {
+    return size_;
+  }  ///< bytes; of a packet's first frame, Ethernet header included
   [[nodiscard]] std::span<std::uint8_t> bytes() const { return {data_, size_}; }
+  /// Of a received frame: whether its packet goes on in the next one. The next frame then begins with no header.
+  [[nodiscard]] bool continues() const { return continues_; }
 
   /// The largest size() that resize() takes: up to the end of the UMEM frame.
   [[nodiscard]] std::size_t capacity() const { return frame_size_ - headroom(); }
@@ -55,12 +63,18 @@ class Frame {
 
  private:
   friend class detail::DataPath;
-  Frame(std::uint8_t* data, std::uint32_t size, std::uint32_t frame_size)
-      : data_(data), size_(size), frame_size_(frame_size) {}
+  Frame(std::uint8_t* data, std::uint32_t size, std::uint32_t frame_size, bool continues = false)
+      : data_(data), size_(size), frame_size_(static_cast<std::uint16_t>(frame_size)), continues_(continues) {}
 
-  std::uint8_t* data_;
-  std::uint32_t size_;
-  std::uint32_t frame_size_;  // a power of two, and the UMEM is aligned to it: so headroom() needs no start
+  std::uint8_t* data_ = nullptr;
+  std::uint32_t size_ = 0;
+  std::uint16_t frame_size_ = 1;  // a power of two, and the UMEM is aligned to it: so headroom() needs no start
+  bool continues_ = false;
 };
+// Passed in two registers.
+static_assert(sizeof(Frame) == 16);
+
+/// Frames of one packet, at most, in both directions: what the kernel's sk_buff takes.
+inline constexpr std::size_t max_packet_frames = 18;
 
 }  // namespace mstack

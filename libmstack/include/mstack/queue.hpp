@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "mstack/detail/data_path.hpp"
 #include "mstack/error.hpp"
@@ -63,8 +64,13 @@ class MSTACK_API alignas(64) Queue {
   /// it does not wait. The callback may change the frame in place, transmit() it or keep() it; else it is free again
   /// when the callback returns. Callbacks may call everything of this queue but receive() and flush().
   /// A system call is made only for a driver that asks for it to refill (XDP_RING_NEED_WAKEUP on the fill ring).
-  template <std::invocable<Frame> Callback>
-  std::size_t receive(std::size_t max, Callback&& callback) {
+  ///
+  /// With VportOptions::multi_buffer a packet may be several frames. `callback(std::span<Frame>)` is given all of one
+  /// packet at once; `callback(Frame)` each in turn, and has to look at Frame::continues(). No packet is left half
+  /// received: the last one may bring up to max_packet_frames - 1 frames more than `max`.
+  template <class Callback>
+  requires detail::FrameCallback<Callback> || detail::PacketCallback<Callback> std::size_t receive(
+      std::size_t max, Callback&& callback) {
     const std::size_t count = path_.receive(max, callback);
     if (count != 0 && path_.fill_needs_wakeup()) [[unlikely]]
       wake_fill();
@@ -81,6 +87,9 @@ class MSTACK_API alignas(64) Queue {
   bool transmit(const Frame& frame) { return path_.transmit(frame); }
   /// The same with another size, at most Frame::capacity().
   bool transmit(Frame frame, std::size_t size) { return frame.resize(size) && path_.transmit(frame); }
+  /// The same with frames that are one packet, in their order: all of them, or none. More than one, and up to
+  /// max_packet_frames, on a vport with VportOptions::multi_buffer alone. Only the first begins with the headers.
+  bool transmit(std::span<const Frame> packet) { return path_.transmit(packet); }
 
   /// Within a receive() callback: the frame stays the caller's after it. Each frame that is kept is one that cannot
   /// receive: a queue whose frames are all kept loses packets. False if it is not a frame of a running callback.
@@ -107,7 +116,7 @@ class MSTACK_API alignas(64) Queue {
   [[nodiscard]] std::size_t index() const;              ///< within the vport
   [[nodiscard]] std::size_t frames() const;             ///< of the UMEM
   [[nodiscard]] std::size_t frame_size() const;         ///< bytes of one, headroom included
-  [[nodiscard]] std::size_t mtu() const;                ///< bytes after the Ethernet header
+  [[nodiscard]] std::size_t mtu() const;                ///< bytes of a packet after the Ethernet header
   [[nodiscard]] const MacAddress& mac() const;          ///< the stack's own: destination of all that is received
   [[nodiscard]] const MacAddress& gateway_mac() const;  ///< its only neighbour: source of all that is received
 

@@ -23,6 +23,9 @@ struct VportOptions {
   std::uint32_t ring_size =
       0;                    ///< entries of each ring, a power of two, 64 to `frames`. 0: half of `frames`, at most 2048
   bool throughput = false;  ///< send in larger batches, each up to 50 us later: for bulk, not for short round trips
+  /// Packets of several frames, up to the uplink's MTU: see Queue::receive() and Queue::transmit(). Needs Linux 6.6.
+  /// Without it a packet is one frame, and a larger one is dropped.
+  bool multi_buffer = false;
   std::string run_dir = {};  ///< mstackd's run directory. "": MSTACK_RUN_DIR, or else /run/mstack
 };
 
@@ -43,7 +46,8 @@ struct ClaimOptions {
 class MSTACK_API Vport {
  public:
   /// EINVAL: an option is out of its limits, nothing was asked of mstackd. EDQUOT: over this user's quota. ENOSPC: no
-  /// room for another vport. EPROTO: mstackd's answer is not what was agreed. ENOMEM, EMFILE: as of mmap and recvmsg.
+  /// room for another vport. EOPNOTSUPP: multi_buffer, and the kernel is too old. EPROTO: mstackd's answer is not what
+  /// was agreed. ENOMEM, EMFILE: as of mmap and recvmsg.
   [[nodiscard]] static Expected<Vport> open(const VportOptions& options = {});
 
   Vport(Vport&&) noexcept;

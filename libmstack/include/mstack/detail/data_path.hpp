@@ -4,10 +4,13 @@
 // unit tests run over rings in plain memory.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "mstack/detail/frame_pool.hpp"
 #include "mstack/detail/ring.hpp"
@@ -19,12 +22,19 @@ struct DataPathMemory {
   std::uint8_t* umem = nullptr;  // aligned to frame_size
   std::uint32_t frames = 0;
   std::uint32_t frame_size = 0;  // a power of two, above frame_headroom
+  bool multi_buffer = false;
   RingMemory<Descriptor> rx, tx;
   RingMemory<std::uint64_t> fill, completion;
 };
 
 // Where the data of a new frame begins. The kernel leaves as much before a received one (XDP_PACKET_HEADROOM).
 inline constexpr std::uint32_t frame_headroom = 256;
+
+// Who is given the frames of a received packet: one after the other, or all at once.
+template <class Callback>
+concept FrameCallback = std::invocable<Callback, Frame>;
+template <class Callback>
+concept PacketCallback = std::invocable<Callback, std::span<Frame>>;
 
 struct DataPathCounters {
   std::uint64_t rx_frames = 0, rx_bytes = 0;
@@ -40,6 +50,7 @@ class DataPath {
       : umem_(memory.umem),
         frame_size_(memory.frame_size),
         frame_shift_(static_cast<std::uint32_t>(std::countr_zero(memory.frame_size))),
+        max_packet_frames_(memory.multi_buffer ? max_packet_frames : 1),
         // A quarter is never given to the receive side: a flood must not keep the application from sending.
         most_filled_(memory.frames - memory.frames / 4),
         pool_(memory.frames),
@@ -48,25 +59,25 @@ class DataPath {
         fill_(memory.fill),
         completion_(memory.completion) {}
 
-  template <std::invocable<Frame> Callback>
-  std::size_t receive(std::size_t max, Callback&& callback) {
-    const std::uint32_t count = rx_.available(static_cast<std::uint32_t>(std::min<std::size_t>(max, rx_.size())));
+  template <class Callback>
+  requires FrameCallback<Callback> || PacketCallback<Callback> std::size_t receive(std::size_t max,
+                                                                                   Callback&& callback) {
+    std::uint32_t count = rx_.available(static_cast<std::uint32_t>(std::min<std::size_t>(max, rx_.size())));
     if (count == 0) return 0;
     const EndOfBatch end{*this};
     for (std::uint32_t i = 0; i < count; ++i) {
       const Descriptor descriptor = rx_.pop();
-      const std::uint64_t frame = descriptor.address >> frame_shift_;
-      const std::uint64_t offset = descriptor.address & (frame_size_ - 1);
-      if (frame >= pool_.frames() || offset + descriptor.length > frame_size_ ||
-          !pool_.move(static_cast<std::uint32_t>(frame), FrameState::filled, FrameState::lent)) {
-        ++counters_.bad_entries;
+      if (descriptor.options & descriptor_continues) [[unlikely]] {
+        const std::uint32_t taken = receive_run(descriptor, callback);
+        i += taken - 1;
+        count = std::max(count, i + 1);
         continue;
       }
-      --filled_;
-      ++counters_.rx_frames;
-      counters_.rx_bytes += descriptor.length;
-      const EndOfLoan loan{*this, static_cast<std::uint32_t>(frame)};
-      callback(Frame(umem_ + descriptor.address, descriptor.length, frame_size_));
+      if (!borrow(descriptor)) continue;
+      const std::uint32_t index = frame_of(descriptor);
+      const EndOfLoan loan{*this, std::span(&index, 1)};
+      Frame frame = view_of(descriptor);
+      hand_out(std::span(&frame, 1), callback);
     }
     return count;
   }
@@ -78,9 +89,7 @@ class DataPath {
   }
 
   bool transmit(const Frame& frame) {
-    const std::uint64_t index = index_of(frame);
-    // The kernel drops a descriptor that is empty or leaves its frame without ever giving the frame back.
-    if (index >= pool_.frames() || !is_with_caller(index) || frame.size_ == 0 || frame.size_ > frame.capacity()) {
+    if (!can_be_sent(frame)) {
       ++counters_.misused;
       return false;
     }
@@ -88,11 +97,33 @@ class DataPath {
       ++counters_.tx_ring_full;
       return false;
     }
-    const FrameState state = pool_.state(static_cast<std::uint32_t>(index));
-    static_cast<void>(pool_.move(static_cast<std::uint32_t>(index), state, FrameState::sent));
-    tx_.push({.address = static_cast<std::uint64_t>(frame.data_ - umem_), .length = frame.size_, .options = 0});
-    ++counters_.tx_frames;
-    counters_.tx_bytes += frame.size_;
+    take_from_caller(frame);
+    push(frame, 0);
+    return true;
+  }
+
+  // All of them or none: the kernel never sees half a packet.
+  bool transmit(std::span<const Frame> packet) {
+    // The kernel takes a longer packet for several, and does not give back all frames of the first.
+    if (packet.empty() || packet.size() > max_packet_frames_) {
+      ++counters_.misused;
+      return false;
+    }
+    const auto count = static_cast<std::uint32_t>(packet.size());
+    if (tx_.room(count) < count) {
+      ++counters_.tx_ring_full;
+      return false;
+    }
+    std::array<FrameState, max_packet_frames> before;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (!can_be_sent(packet[i])) {  // or is in the packet twice
+        while (i-- > 0) static_cast<void>(pool_.move(frame_of(packet[i]), FrameState::sent, before[i]));
+        ++counters_.misused;
+        return false;
+      }
+      before[i] = take_from_caller(packet[i]);
+    }
+    for (std::uint32_t i = 0; i < count; ++i) push(packet[i], i + 1 < count ? descriptor_continues : 0);
     return true;
   }
 
@@ -156,14 +187,94 @@ class DataPath {
   };
   struct EndOfLoan {
     DataPath& path;
-    std::uint32_t frame;
-    ~EndOfLoan() { path.pool_.put_back(frame, FrameState::lent); }  // unless it was transmitted or kept
+    std::span<const std::uint32_t> frames;
+    ~EndOfLoan() {
+      for (const std::uint32_t frame : frames)
+        path.pool_.put_back(frame, FrameState::lent);  // unless it was transmitted or kept
+    }
   };
+
+  template <class Callback>
+  static void hand_out(std::span<Frame> packet, Callback& callback) {
+    if constexpr (PacketCallback<Callback>)
+      callback(packet);
+    else
+      for (const Frame frame : packet) callback(frame);
+  }
+
+  // What was received is the callback's now, if the entry names a frame that the kernel had.
+  [[nodiscard]] bool borrow(const Descriptor& descriptor) {
+    const std::uint64_t frame = descriptor.address >> frame_shift_;
+    const std::uint64_t offset = descriptor.address & (frame_size_ - 1);
+    if (frame >= pool_.frames() || offset + descriptor.length > frame_size_ ||
+        !pool_.move(static_cast<std::uint32_t>(frame), FrameState::filled, FrameState::lent)) {
+      ++counters_.bad_entries;
+      return false;
+    }
+    --filled_;
+    ++counters_.rx_frames;
+    counters_.rx_bytes += descriptor.length;
+    return true;
+  }
+  // Of one that was borrowed.
+  [[nodiscard]] std::uint32_t frame_of(const Descriptor& descriptor) const {
+    return static_cast<std::uint32_t>(descriptor.address >> frame_shift_);
+  }
+  [[nodiscard]] Frame view_of(const Descriptor& descriptor) const {
+    return Frame(umem_ + descriptor.address, descriptor.length, frame_size_,
+                 (descriptor.options & descriptor_continues) != 0);
+  }
+
+  // A packet of several frames, of which the first entry was popped. The kernel publishes packets whole: the other
+  // entries are there, and not too many. What has an entry too many, too few or none of ours is dropped, to its end.
+  // Returns the number of entries.
+  template <class Callback>
+  [[gnu::noinline]] std::uint32_t receive_run(Descriptor descriptor, Callback& callback) {
+    std::array<Frame, max_packet_frames> packet;
+    std::array<std::uint32_t, max_packet_frames> frames;
+    std::uint32_t entries = 1, borrowed = 0;
+    for (;; ++entries) {
+      if (entries <= max_packet_frames_ && borrow(descriptor)) {
+        frames[borrowed] = frame_of(descriptor);
+        packet[borrowed++] = view_of(descriptor);
+      } else if (entries > max_packet_frames_ && borrow(descriptor)) {
+        pool_.put_back(frame_of(descriptor), FrameState::lent);
+      }
+      if (!(descriptor.options & descriptor_continues) || rx_.available(1) == 0) break;
+      descriptor = rx_.pop();
+    }
+    const EndOfLoan loan{*this, std::span(frames).first(borrowed)};
+    if (borrowed == entries && !(descriptor.options & descriptor_continues))
+      hand_out(std::span(packet).first(borrowed), callback);
+    else
+      ++counters_.bad_entries;
+    return entries;
+  }
+
+  // The kernel drops a descriptor that is empty or leaves its frame without ever giving the frame back.
+  [[nodiscard]] bool can_be_sent(const Frame& frame) const {
+    const std::uint64_t index = index_of(frame);
+    return index < pool_.frames() && is_with_caller(index) && frame.size_ != 0 && frame.size_ <= frame.capacity();
+  }
+  // Returns the state that it was in.
+  FrameState take_from_caller(const Frame& frame) {
+    const std::uint32_t index = frame_of(frame);
+    const FrameState state = pool_.state(index);
+    static_cast<void>(pool_.move(index, state, FrameState::sent));
+    return state;
+  }
+  void push(const Frame& frame, std::uint32_t options) {
+    tx_.push({.address = static_cast<std::uint64_t>(frame.data_ - umem_), .length = frame.size_, .options = options});
+    ++counters_.tx_frames;
+    counters_.tx_bytes += frame.size_;
+  }
 
   // Of a frame of another queue, a number that is no frame of this one.
   [[nodiscard]] std::uint64_t index_of(const Frame& frame) const {
     return (reinterpret_cast<std::uintptr_t>(frame.data_) - reinterpret_cast<std::uintptr_t>(umem_)) >> frame_shift_;
   }
+  // Of a frame that is known to be of this queue.
+  [[nodiscard]] std::uint32_t frame_of(const Frame& frame) const { return static_cast<std::uint32_t>(index_of(frame)); }
   [[nodiscard]] bool is_with_caller(std::uint64_t index) const {
     const FrameState state = pool_.state(static_cast<std::uint32_t>(index));
     return state == FrameState::lent || state == FrameState::held;
@@ -172,6 +283,7 @@ class DataPath {
   std::uint8_t* umem_;
   std::uint32_t frame_size_;
   std::uint32_t frame_shift_;
+  std::uint32_t max_packet_frames_;
   std::uint32_t most_filled_;
   std::uint32_t filled_ = 0;  // frames in state `filled`
   FramePool pool_;

@@ -27,7 +27,8 @@ struct RingMemory {
   std::uint32_t size = 0;  // a power of two
 };
 
-inline constexpr std::uint32_t ring_need_wakeup = 1;  // XDP_RING_NEED_WAKEUP
+inline constexpr std::uint32_t ring_need_wakeup = 1;      // XDP_RING_NEED_WAKEUP
+inline constexpr std::uint32_t descriptor_continues = 1;  // XDP_PKT_CONTD: the packet goes on in the next descriptor
 
 // The library's side of the TX and fill rings.
 template <class Entry>
