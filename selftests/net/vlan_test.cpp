@@ -174,7 +174,9 @@ TEST_P(VlanTraffic, AsMuchAsFits) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service());
   const Fd socket = peer();
-  const std::size_t longest = 1500U - 8 - (service().ipv6() ? 40 : 20) - 4;  // "out "
+  // A veth itself, as this wire, carries one tag more than its MTU says, whoever sends.
+  const std::size_t mtu = vlan().name == dot1q_in_dot1ad.name ? 1496 : 1500;
+  const std::size_t longest = mtu - 8 - (service().ipv6() ? 40 : 20) - 4;  // "out "
   for (const std::size_t size : {longest - 8, longest - 4, longest - 3, longest}) {
     for (int i = 0; i < 3; ++i) expect_both_ways(stack, socket, std::string(size, static_cast<char>('a' + i)));
   }
