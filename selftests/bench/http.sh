@@ -12,7 +12,8 @@ usage: sudo ./selftests/bench/http.sh [option]...
   --seconds N         of each measurement (2)
   --sizes N,...       of bodies: 64, 1024, 8192, 65536
   --connections N,... 1, 16, 64, 256
-  --only NAME         this server alone: lwip, nginx, epoll, 'nginx, no offloads', 'epoll, no offloads'
+  --only NAME         this server alone: lwip, 'lwip, throughput', nginx, epoll, 'nginx, no offloads',
+                      'epoll, no offloads'
   --lwip=OPTION       an option for lwip_httpd, such as --lwip=--throughput
   --json FILE         write every round there
   --readme            put the table into README.md too

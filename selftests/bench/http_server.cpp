@@ -93,11 +93,10 @@ HttpServer start_epoll(const HttpPrograms& programs, const Place& place, const C
                {.who = {.netns = &place.world.host()}});
 }
 
-HttpServer start_lwip(const HttpPrograms& programs, const Place& place, const Cpus& cpus,
+HttpServer start_lwip(const HttpPrograms& programs, const Place& place, const Cpus& cpus, std::uint16_t port,
                       const std::vector<std::string>& options) {
-  constexpr std::uint16_t port = 8080;
   // A copy, since other users may not reach the build directory.
-  const std::string copy = place.world.directory() + "/lwip_httpd";
+  const std::string copy = fmt::format("{}/lwip_httpd{}", place.world.directory(), port);
   std::filesystem::copy_file(programs.lwip_httpd, copy);
   check(::chmod(copy.c_str(), 0755), "chmod " + copy);
   std::vector<std::string> command{copy, "--bind", at(port), "--root", files_of(place)};

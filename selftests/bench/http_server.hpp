@@ -45,7 +45,7 @@ struct HttpPrograms {
 
 HttpServer start_nginx(const HttpPrograms& programs, const Place& place, const Cpus& cpus);
 HttpServer start_epoll(const HttpPrograms& programs, const Place& place, const Cpus& cpus);
-HttpServer start_lwip(const HttpPrograms& programs, const Place& place, const Cpus& cpus,
+HttpServer start_lwip(const HttpPrograms& programs, const Place& place, const Cpus& cpus, std::uint16_t port,
                       const std::vector<std::string>& options);
 
 }  // namespace mstack::bench
