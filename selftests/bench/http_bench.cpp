@@ -57,13 +57,14 @@ double number_before(const std::string& text, const std::string& word) {
 void measure(const Options& options, const Cpus& cpus, const Case& one, const Lane& lane, Results& results) {
   const std::vector<pid_t> tasks = lane.server.tasks();
   const double busy = busy_seconds(cpus.application), worked = task_seconds(tasks);
-  const test::Completed wrk =
-      test::run({"taskset", "-c", std::to_string(cpus.kernel), "wrk", "-t", "1", "-c", std::to_string(one.connections),
-                 "-d", fmt::format("{}s", options.seconds), "--timeout", "10s", lane.server.url(one.size)},
-                {.who = {.netns = &lane.server.place->world.wire()}});
+  const test::Completed wrk = test::run(
+      {"taskset", "-c", std::to_string(cpus.kernel), "wrk", "-t", "1", "-c", std::to_string(one.connections), "-d",
+       fmt::format("{}s", options.seconds), "--timeout", "10s", lane.server.url(one.size)},
+      {.who = {.netns = &lane.server.place->world.wire()}}, test::Deadline{std::chrono::seconds(options.seconds + 30)});
   const double used = busy_seconds(cpus.application) - busy, known = task_seconds(tasks) - worked;
   if (wrk.exit.code != 0 || wrk.out.contains("Socket errors") || wrk.out.contains("Non-2xx"))
-    throw std::runtime_error(fmt::format("{}, {} bytes: {}{}", lane.name, one.size, wrk.out, wrk.err));
+    throw std::runtime_error(fmt::format("{}, {} bytes, {} connections: wrk {} ({}): {}{}", lane.name, one.size,
+                                         one.connections, wrk.exit.code, wrk.exit.signal, wrk.out, wrk.err));
   const double requests = number_before(wrk.out, "requests in");
   std::smatch rate;
   if (!std::regex_search(wrk.out, rate, std::regex("Requests/sec: +([0-9.]+)"))) throw std::runtime_error(wrk.out);
