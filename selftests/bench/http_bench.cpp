@@ -105,13 +105,16 @@ constexpr const char* notes[] = {
     "other. "
     "A veth's frames are received by the CPU that sends them; so that no server's work is on its clients' CPU, a "
     "thread "
-    "(threaded NAPI, SCHED_FIFO: it goes first, as a softirq does) receives them on the receiver's; with TSO, where a "
-    "veth runs no NAPI, RPS.",
+    "(threaded NAPI) receives what comes to any of the servers on the server's CPU, as an equal of the server: it runs "
+    "when the server waits or has had its turn, and then for all that has come, as after a NIC's moderated interrupt. "
+    "The wire's end has such a thread too, or RPS where TSO leaves a veth no NAPI.",
     "Not idle: by /proc/stat's idle time, which is measured; what a hypervisor took is left out.",
     "lwIP: IPv4, lwIP's checksums, MTU 1500; its wire's end leaves it no checksum to finish. `throughput`: with that "
     "option. epoll: the same HTTP on kernel sockets. nginx: one worker, no access log, sendfile, open_file_cache.",
-    "nginx and epoll with offloads: checksums and segmentation (TSO) left to a NIC, both ways, as a veth's peer takes "
-    "them: nobody computes the checksums, and 64 KB cross in one piece. No NIC saves as much. Without: the kernel does "
+    "nginx and epoll with offloads: checksums, and segmentation of what they send (TSO), left to a NIC, as a veth's "
+    "peer "
+    "takes them: nobody computes the checksums, and 64 KB cross in one piece. No NIC saves as much. Without: the "
+    "kernel does "
     "both; its own GSO stays on. GRO is on everywhere: requests are one packet each, so it joins nothing for a server.",
     "A veth copies every packet into a page before XDP sees it, twice for a response of lwIP's: by its AF_XDP socket "
     "and "

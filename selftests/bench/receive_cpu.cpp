@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -51,8 +52,7 @@ pid_t receive_by_thread(const test::Namespace& netns, const std::string& interfa
   CPU_ZERO(&one);
   CPU_SET(cpu, &one);
   check(::sched_setaffinity(thread, sizeof(one), &one), "sched_setaffinity of a NAPI thread");
-  const sched_param first = {.sched_priority = 1};
-  check(::sched_setscheduler(thread, SCHED_FIFO, &first), "sched_setscheduler of a NAPI thread");
+  check(::setpriority(PRIO_PROCESS, static_cast<id_t>(thread), ::getpriority(PRIO_PROCESS, 0)), "setpriority");
   return thread;
 }
 

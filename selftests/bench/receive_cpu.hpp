@@ -13,8 +13,8 @@
 
 namespace mstack::bench {
 
-// Where the peer has no segmentation offload, or there is XDP, the interface runs NAPI: a kernel thread of its own from
-// here on (threaded NAPI), which goes before every process as a softirq does. The thread; the interface has one queue.
+// Where the peer has no segmentation offload the interface runs NAPI: a kernel thread of its own from here on (threaded
+// NAPI), which takes turns with the processes of its CPU as their equal. The thread; the interface has one queue.
 pid_t receive_by_thread(const test::Namespace& netns, const std::string& interface, unsigned cpu);
 
 // Where it runs no NAPI, frames wait in the backlog of a CPU: of that one from here on (RPS).
