@@ -8,7 +8,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define FLOWS 64
+#define FLOWS	   64
 #define FIRST_PORT 20000
 
 struct {
