@@ -27,6 +27,7 @@ void bench_uplink_rx(const Plan& plan, Report& report);
 void bench_receive(const Plan& plan, Report& report);
 void bench_transmit(const Plan& plan, Report& report);
 void bench_echo(const Plan& plan, Report& report);
+void bench_echo_rate(const Plan& plan, Report& report);
 void bench_control(const Plan& plan, Report& report);
 
 // One of the things that a bench measures in turn, once a round.

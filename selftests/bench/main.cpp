@@ -19,11 +19,9 @@ struct Bench {
   const char* name;
   void (*run)(const Plan& plan, Report& report);
 };
-constexpr Bench benches[] = {{"uplink_rx", bench_uplink_rx},
-                             {"receive", bench_receive},
-                             {"transmit", bench_transmit},
-                             {"echo", bench_echo},
-                             {"control", bench_control}};
+constexpr Bench benches[] = {{"uplink_rx", bench_uplink_rx}, {"receive", bench_receive},
+                             {"transmit", bench_transmit},   {"echo", bench_echo},
+                             {"echo_rate", bench_echo_rate}, {"control", bench_control}};
 
 struct Options {
   Plan plan;

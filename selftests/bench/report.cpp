@@ -94,11 +94,16 @@ double Series::median() const {
   return median_of(rounds);
 }
 
-std::string Report::markdown(const std::string& command) const {
+std::string machine_line() {
   const Machine here = machine();
   std::string text = fmt::format("{}, Linux {}, {} x {}", here.date, here.kernel, here.cpus, here.cpu);
   for (const std::string& mitigation : here.mitigations) text += "; " + mitigation;
-  text += fmt::format(".\n`{}`; ratios are medians of the rounds' ratios (least-most).\n\n", command);
+  return text;
+}
+
+std::string Report::markdown(const std::string& command) const {
+  std::string text =
+      machine_line() + fmt::format(".\n`{}`; ratios are medians of the rounds' ratios (least-most).\n\n", command);
   text += "| what | measured | against | ratio | aim |\n|---|---|---|---|---|\n";
   for (const Row& row : rows_) text += line_of(row);
   text += '\n';

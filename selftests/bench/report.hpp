@@ -27,6 +27,9 @@ struct Row {
   std::vector<Series> also = {};  // the same under other conditions, shown beside the first
 };
 
+// Date, kernel and CPUs, and what makes calls in the kernel dear.
+[[nodiscard]] std::string machine_line();
+
 class Report {
  public:
   // What was not measured is left out.

@@ -8,7 +8,7 @@ usage() {
 usage: sudo ./selftests/bench/run.sh [option]...
   --quick         shorter measurements, as many rounds
   --rounds N      rounds, of which the median counts (5)
-  --only NAME     this alone: uplink_rx, receive, transmit, echo, control (repeatable)
+  --only NAME     this alone: uplink_rx, receive, transmit, echo, echo_rate, control (repeatable)
   --lane NAME     only what is called so in the table, without ratios: for a profiler
   --json FILE     write every round there
   --build-dir DIR a build of one's own, made already, instead of the release preset

@@ -32,6 +32,9 @@ Traffic::Traffic() : skeleton_(traffic_bpf__open_and_load(), traffic_bpf__destro
 Traffic::~Traffic() = default;
 
 void Traffic::count_at(const test::World& world) const {
+  // The neighbour's answers are dropped with all the rest.
+  test::World::in(world.host(), "ip neigh replace " + test::wire4 + " lladdr " + test::text(world.wire_mac()) +
+                                    " dev " + test::uplink + " nud permanent");
   world.wire().run([&] {
     check(::bpf_xdp_attach(static_cast<int>(::if_nametoindex(test::wire_end.c_str())),
                            bpf_program__fd(skeleton_->progs.count_and_drop), 0, nullptr),
@@ -56,14 +59,21 @@ void Traffic::receive_by(const test::World& world, int xsk) const {
   });
 }
 
-test::Fd Traffic::to_uplink(const test::World& world) const {
+test::Fd Traffic::ready(const test::World& world, bpf_map* out, bpf_program* program) {
   const std::uint32_t key = 0;
   const std::uint32_t ifindex = index_in(world.wire(), test::wire_end);
   world.wire().run([&] {  // a devmap takes devices of the caller's namespace
-    check(::bpf_map_update_elem(bpf_map__fd(skeleton_->maps.out), &key, &ifindex, BPF_ANY), "devmap");
+    check(::bpf_map_update_elem(bpf_map__fd(out), &key, &ifindex, BPF_ANY), "devmap");
   });
-  return test::Fd{
-      check(::fcntl(bpf_program__fd(skeleton_->progs.generate), F_DUPFD_CLOEXEC, 0), "duplicate a program")};
+  return test::Fd{check(::fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0), "duplicate a program")};
+}
+
+test::Fd Traffic::to_uplink(const test::World& world) const {
+  return ready(world, skeleton_->maps.out, skeleton_->progs.generate);
+}
+
+test::Fd Traffic::flows_to_uplink(const test::World& world) const {
+  return ready(world, skeleton_->maps.out, skeleton_->progs.generate_flows);
 }
 
 test::Bytes udp_frame(const test::World& world, const test::Endpoint& from, const test::Endpoint& to, std::size_t size,

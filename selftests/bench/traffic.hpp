@@ -9,6 +9,8 @@
 
 #include "support/world.hpp"
 
+struct bpf_map;
+struct bpf_program;
 struct traffic_bpf;  // NOLINT(readability-identifier-naming): bpftool names it
 
 namespace mstack::bench {
@@ -26,11 +28,14 @@ class Traffic {
 
   // What a test::Generator runs: by a devmap, which costs less a frame than by the device's number.
   [[nodiscard]] test::Fd to_uplink(const test::World& world) const;
+  // The same, and each frame is of the next of 64 flows, by its UDP source port.
+  [[nodiscard]] test::Fd flows_to_uplink(const test::World& world) const;
 
   // Frames that reach the uplink go to the socket.
   void receive_by(const test::World& world, int xsk) const;
 
  private:
+  [[nodiscard]] static test::Fd ready(const test::World& world, bpf_map* out, bpf_program* program);
   std::unique_ptr<traffic_bpf, void (*)(traffic_bpf*)> skeleton_;
 };
 
