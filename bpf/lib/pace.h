@@ -24,7 +24,7 @@ static __always_inline bool keeps_pace(__u64 *due, __u64 interval_ns, __u32 at_o
  * the whole host's: of some 1,000 entries, with those of the gateways among them. From a socket, packets that wait for
  * a neighbour count against its buffer; from a vport, against these.
  */
-const volatile __u64 neighbour_interval_ns = 62500000; /* 16 a second for a user, 64 for all */
+const volatile __u64 neighbour_interval_ns __weak = 62500000; /* 16 a second for a user, 64 for all */
 #define NEIGHBOURS_AT_ONCE     32
 #define NEIGHBOURS_AT_ONCE_ALL 128
 
