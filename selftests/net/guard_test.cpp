@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -414,6 +415,36 @@ TEST_P(GuardEach, ForwardedPackets) {
   ASSERT_TRUE(eventually([&] { return arrived(*capture, "forwarded") == 2; }));
   EXPECT_EQ(arrived(*capture, "attack"), 0U);
   EXPECT_EQ(refused(), 2U);
+  World::in(world().host(), "ip link del side0");
+}
+
+// A container behind the host's address: translation may give its packets any port, a claimed one too.
+TEST_P(GuardEach, AddressTranslation) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, claimed4);
+  const Namespace container = Namespace::create();
+  World::in(world().host(), "ip link add side0 type veth peer name side1 netns " + container.path());
+  World::in(world().host(), "ip addr add 203.0.113.1/24 dev side0");
+  World::in(world().host(), "ip link set side0 up");
+  World::in(world().host(), "sysctl -qw net.ipv4.ip_forward=1");
+  World::in(container, "ip addr add 203.0.113.2/24 dev side1");
+  World::in(container, "ip link set side1 up");
+  World::in(container, "ip route add default via 203.0.113.1");
+  const std::string rules = world().directory() + "/translate.nft";
+  std::ofstream(rules) << "table ip guard {\n chain out {\n  type nat hook postrouting priority 100;\n"
+                       << "  udp sport 4000 snat to " << host4 << ":7000\n  udp sport 4001 snat to " << host4
+                       << ":7001\n }\n}\n";
+  const Completed loaded = world().host().run([&] { return run({"nft", "-f", rules}); });
+  if (loaded.exit != Exit{.code = 0, .signal = 0}) GTEST_SKIP() << "nft translates no addresses here: " << loaded.err;
+  const auto capture = world().capture();
+  container.run([&] {
+    send_to(bound(IPPROTO_UDP, {"203.0.113.2", 4000}).get(), wire_4, "attack");
+    send_to(bound(IPPROTO_UDP, {"203.0.113.2", 4001}).get(), wire_4, "translated");
+  });
+  ASSERT_TRUE(capture->wait([](const Packet& packet) { return packet.from == free4; }));
+  EXPECT_EQ(arrived(*capture, "translated"), 1U);
+  EXPECT_EQ(arrived(*capture, "attack"), 0U);
+  EXPECT_EQ(refused(), 1U);
   World::in(world().host(), "ip link del side0");
 }
 

@@ -65,6 +65,20 @@ TEST_P(SameHost, UdpBetweenAKernelSocketAndAStack) {
   EXPECT_EQ(capture->count([](const Packet& packet) { return packet.protocol == IPPROTO_UDP; }), 1U);
 }
 
+// Distributions set it to 2; what `mstack doctor` says of it must be so.
+TEST_P(SameHost, ReversePathFilters) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
+  const Fd socket = bound_as(bob, IPPROTO_UDP, kernel());
+  for (const char* filter : {"0", "1", "2"}) {
+    World::in(world().host(), std::string("sysctl -qw net.ipv4.conf.all.rp_filter=") + filter);
+    const std::string text = std::string("with rp_filter=") + filter;
+    stack.send(World::udp(service(), kernel(), text));
+    const auto got = receive_from(socket.get(), Deadline{std::chrono::milliseconds{300}});
+    std::cerr << text << (got ? " came\n" : " lost\n");
+  }
+}
+
 // The kernel's side is a socket like any other: it connects, sends all in one go, and closes. Its segments are cut and
 // their checksums finished on the way, which no NIC does here.
 TEST_P(SameHost, TcpFromAKernelSocketToAStack) {

@@ -132,9 +132,10 @@ Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t
   return decision;
 }
 
-// As from the wire; the kernel's reasons are all one.
+// As from the wire, without VLANs; the kernel's reasons are all one.
 Decision lo_tx(const State& state, Memory& memory, View frame) {
-  Decision decision = uplink_rx(state, memory, frame);
+  constexpr std::uint32_t no_device = 0;
+  Decision decision = uplink_rx(state, memory, frame, no_device);
   if (decision.action == Action::pass) decision.verdict = MSTACK_LO_PASS;
   if (decision.doubt) decision.doubt->otherwise = MSTACK_LO_PASS;
   return decision;
