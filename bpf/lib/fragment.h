@@ -20,6 +20,7 @@
 
 #define FRAGMENT_LIFETIME_NS 30000000000ull /* how long the kernel waits for the rest of an IPv4 datagram */
 #define RX_DATAGRAM_BITS     14
+#define LO_DATAGRAM_BITS     10
 #define TX_DATAGRAM_BITS     5 /* of one vport */
 
 /* By which a receiver puts fragments together (RFC 791, RFC 8200). */
@@ -55,8 +56,10 @@ struct datagram_place {
 
 /*
  * Of no use to anybody else, hence not pinned. Two datagrams that fall on one place push each other out. Whoever floods
- * the wire with first fragments can do that to received datagrams, and to nothing that is not in fragments. Among those
- * sent, each vport has places of its own.
+ * the wire with first fragments can do that to received datagrams, and to nothing that is not in fragments. Any user of
+ * this host can make fragments too (IPV6_MTU), in an address that is not the host's (IPV6_FREEBIND): what comes over
+ * the loopback device has places of its own, so that neither side pushes out or begins the other's. Among those sent,
+ * each vport has.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -64,6 +67,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct datagram_place);
 } rx_datagrams SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << LO_DATAGRAM_BITS);
+	__type(key, __u32);
+	__type(value, struct datagram_place);
+} lo_datagrams SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -206,11 +216,12 @@ static __always_inline __u32 datagram_hash(const struct datagram_key *key)
 	return hash;
 }
 
-static __always_inline struct datagram_place *place_of_received(const struct datagram_key *key)
+/* By the wire, which XDP sees, or by the loopback device, which TC sees. */
+static __always_inline struct datagram_place *place_of_received(const struct datagram_key *key, __u32 how)
 {
-	__u32 place = datagram_hash(key) >> (32 - RX_DATAGRAM_BITS);
+	__u32 hash = datagram_hash(key), rx = hash >> (32 - RX_DATAGRAM_BITS), lo = hash >> (32 - LO_DATAGRAM_BITS);
 
-	return bpf_map_lookup_elem(&rx_datagrams, &place);
+	return how & PARSE_IN_TC ? bpf_map_lookup_elem(&lo_datagrams, &lo) : bpf_map_lookup_elem(&rx_datagrams, &rx);
 }
 
 /* A datagram may be sent by any queue of the vport. */

@@ -72,7 +72,7 @@ static __always_inline enum mstack_verdict settle_received(struct packet *packet
 	parsed = read_fragment(packet, &fragment, ctx, data, end, how);
 	if (fragment.kind != FIRST_FRAGMENT && parsed != PARSED)
 		return why_passed(parsed);
-	place = place_of_received(&fragment.key);
+	place = place_of_received(&fragment.key, how);
 	if (!place)
 		return MSTACK_RX_PASS_FRAGMENT;
 	if (fragment.kind == FIRST_FRAGMENT)

@@ -315,7 +315,7 @@ void World::restore(const std::map<model::Tuple, model::Claim>& claims) {
 }
 
 void World::forget_datagrams() {
-  for (const char* name : {"rx_datagrams", "tx_datagrams"}) {
+  for (const char* name : {"rx_datagrams", "lo_datagrams", "tx_datagrams"}) {
     const int map = programs_->map(name);
     bpf_map_info info{};
     __u32 size = sizeof info;

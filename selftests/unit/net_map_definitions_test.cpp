@@ -16,7 +16,7 @@ using mstack::maps::Definition;
 
 // What a program remembers for a moment, of no use to anybody else: pinned nowhere.
 const std::set<std::string> programs_own{
-    "flows",     "icmp_pace",    "known_owners", "neighbours_of_all", "neighbours_of_user",
+    "flows",     "icmp_pace",    "known_owners", "lo_datagrams", "neighbours_of_all", "neighbours_of_user",
     "next_hops", "rx_datagrams", "tx_datagrams"};
 
 TEST(MapDefinitions, AreThoseOfTheBpfObject) {

@@ -60,10 +60,10 @@ Decision pass(Reason reason) {
 
 // Whoever a datagram's first fragment went to gets the rest, and what went to the kernel goes there whole. Of several
 // firsts the newest decides.
-Decision first_fragment(const State& state, Memory& memory, View frame, const Network& network,
-                        std::optional<Reason> fault) {
+Decision first_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame,
+                        const Network& network, std::optional<Reason> fault) {
   const Datagram& datagram = network.fragment->datagram;
-  memory.received.forget(datagram);
+  datagrams.forget(datagram);
   if (fault) return pass(*fault);
   const auto packet = read_message(network, Direction::received);
   if (!packet) return pass(packet.error());
@@ -74,14 +74,14 @@ Decision first_fragment(const State& state, Memory& memory, View frame, const Ne
                     .length = network.fragment->length,
                     .vport = claim->vport,
                     .cookie = claim->cookie};
-  memory.received.remember(datagram, first, memory.now);
+  datagrams.remember(datagram, first, now);
   return steer(state, frame, packet->source, packet->destination, *claim);
 }
 
-Decision later_fragment(const State& state, Memory& memory, View frame, const Fragment& fragment,
-                        std::optional<Reason> fault) {
+Decision later_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame,
+                        const Fragment& fragment, std::optional<Reason> fault) {
   if (fault) return pass(*fault);
-  const auto found = memory.received.find(fragment.datagram, memory.now);
+  const auto found = datagrams.find(fragment.datagram, now);
   if (!found) return pass(MSTACK_RX_PASS_FRAGMENT);
   const First& first = found->first;
   const auto decide = [&] {
@@ -94,7 +94,7 @@ Decision later_fragment(const State& state, Memory& memory, View frame, const Fr
   };
   Decision decision = decide();
   if (found->in_doubt) {
-    decision.doubt = {.table = &memory.received, .datagram = fragment.datagram, .otherwise = MSTACK_RX_PASS_FRAGMENT};
+    decision.doubt = {.table = &datagrams, .datagram = fragment.datagram, .otherwise = MSTACK_RX_PASS_FRAGMENT};
   }
   return decision;
 }
@@ -107,10 +107,8 @@ Decision whole_packet(const State& state, View frame, const Network& network) {
   return steer(state, frame, packet->source, packet->destination, *claim);
 }
 
-}  // namespace
-
 // The tags stay in the frame as far as the stack end.
-Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t ifindex) {
   const auto untagged = take_tags(frame);
   if (!untagged) return pass(untagged.error());
   if (!untagged->tags.empty() && !state.has({.uplink = ifindex, .tags = untagged->tags})) return pass(Reason::tagged);
@@ -121,8 +119,8 @@ Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t
   const auto fault = walk(*network, Direction::received);
   const auto decide = [&] {
     if (network->fragment) {
-      return network->fragment->is_first() ? first_fragment(state, memory, frame, *network, fault)
-                                           : later_fragment(state, memory, frame, *network->fragment, fault);
+      return network->fragment->is_first() ? first_fragment(state, datagrams, now, frame, *network, fault)
+                                           : later_fragment(state, datagrams, now, frame, *network->fragment, fault);
     }
     return fault ? pass(*fault) : whole_packet(state, frame, *network);
   };
@@ -132,10 +130,16 @@ Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t
   return decision;
 }
 
-// As from the wire, without VLANs; the kernel's reasons are all one.
+}  // namespace
+
+Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+  return receive(state, memory.received, memory.now, frame, ifindex);
+}
+
+// As from the wire, without VLANs, and of datagrams there it knows nothing; the kernel's reasons are all one.
 Decision lo_tx(const State& state, Memory& memory, View frame) {
   constexpr std::uint32_t no_device = 0;
-  Decision decision = uplink_rx(state, memory, frame, no_device);
+  Decision decision = receive(state, memory.looped, memory.now, frame, no_device);
   if (decision.action == Action::pass) decision.verdict = MSTACK_LO_PASS;
   if (decision.doubt) decision.doubt->otherwise = MSTACK_LO_PASS;
   return decision;
