@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <tuple>
 
 #include "net/link.hpp"
 #include "net/message.hpp"
@@ -48,15 +49,17 @@ std::optional<mstack_address> address_of(std::uint8_t family, const nlattr* attr
 
 constexpr std::uint8_t bits_of_ipv4 = 32;
 
-// To which of them the kernel takes packets for the whole subnet: what it was told, and that of all ones. A subnet of
-// two addresses has none.
-void add_broadcasts(const LocalAddress& local, const nlattr* told, std::uint8_t prefix,
+// To which of them the kernel takes packets for the whole subnet: what it was told, and that of all ones in the subnet.
+// That is the peer's, on a point-to-point device. A subnet of two addresses has none.
+void add_broadcasts(const LocalAddress& local, const nlattr* subnet, const nlattr* told, std::uint8_t prefix,
                     std::vector<LocalAddress>& addresses) {
-  if (prefix >= bits_of_ipv4 - 1) return;
   LocalAddress broadcast = local;
   broadcast.where.broadcast = 1;
-  broadcast.address.addr[3] |= htonl(0xffffffffu >> prefix);
-  addresses.push_back(broadcast);
+  const auto within = subnet ? address_of(AF_INET, subnet) : local.address;
+  if (within && prefix < bits_of_ipv4 - 1) {
+    broadcast.address.addr[3] = within->addr[3] | htonl(0xffffffffu >> prefix);
+    addresses.push_back(broadcast);
+  }
   const auto address = told ? address_of(AF_INET, told) : std::nullopt;
   if (!address || address->addr[3] == 0) return;
   broadcast.address = *address;
@@ -89,13 +92,17 @@ void parse_address(const nlmsghdr& message, std::vector<LocalAddress>& addresses
   addresses.push_back(
       {.address = *address, .where = {.ifindex = header->ifa_index, .mac = {}, .broadcast = 0, .zero = 0}});
   if (header->ifa_family == AF_INET)
-    add_broadcasts(LocalAddress(addresses.back()), broadcast, header->ifa_prefixlen, addresses);
+    add_broadcasts(LocalAddress(addresses.back()), prefix, broadcast, header->ifa_prefixlen, addresses);
 }
 
-// What is a host's own is that first, whatever else it may be.
+// What is a host's own is that first, whatever else it may be. Of several devices the first that packets can leave by:
+// the loopback device, which has often the same address once more, has no MAC address.
 bool before(const LocalAddress& a, const LocalAddress& b) {
   const int order = std::memcmp(&a.address, &b.address, sizeof(a.address));
-  return order != 0 ? order < 0 : a.where.broadcast < b.where.broadcast;
+  const auto rank = [](const mstack_local& where) {
+    return std::tuple(where.broadcast, std::ranges::count(where.mac, 0) == sizeof(where.mac), where.ifindex);
+  };
+  return order != 0 ? order < 0 : rank(a.where) < rank(b.where);
 }
 bool same(const LocalAddress& a, const LocalAddress& b) {
   return std::memcmp(&a.address, &b.address, sizeof(a.address)) == 0;

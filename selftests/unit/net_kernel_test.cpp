@@ -213,6 +213,8 @@ TEST_F(Kernel, BroadcastAddresses) {
   run("ip addr add 192.0.2.1/30 dev d0 && ip addr add 192.0.2.8/31 dev d0 && ip addr add 192.0.2.16/32 dev d0");
   run("ip addr add 198.51.100.1/25 broadcast 198.51.100.0 dev d0 && ip addr add 203.0.113.7/29 dev d0");
   run("ip addr add 203.0.113.15/28 dev d0 && ip addr add 127.0.0.7/8 dev d0");
+  // Of the peer's subnet, and one that is told of no subnet.
+  run("ip addr add 192.0.2.65 peer 203.0.113.200/26 dev d0 && ip addr add 192.0.2.32/32 broadcast 192.0.2.33 dev d0");
   std::vector<std::string> texts;
   for (const auto& [address, where] : must(local_addresses(links()))) {
     char text[INET6_ADDRSTRLEN];
@@ -220,7 +222,9 @@ TEST_F(Kernel, BroadcastAddresses) {
   }
   std::sort(texts.begin(), texts.end());
   // 203.0.113.7 and .15 are the host's own, whatever else they are.
-  EXPECT_EQ((std::vector<std::string>{"::ffff:192.0.2.3", "::ffff:198.51.100.0", "::ffff:198.51.100.127"}), texts);
+  EXPECT_EQ((std::vector<std::string>{"::ffff:192.0.2.3", "::ffff:192.0.2.33", "::ffff:198.51.100.0",
+                                      "::ffff:198.51.100.127", "::ffff:203.0.113.255"}),
+            texts);
 }
 
 TEST_F(Kernel, TentativeAddressIsNotLocalYetAndIsAnnounced) {
