@@ -15,9 +15,9 @@ namespace {
 using mstack::maps::Definition;
 
 // What a program remembers for a moment, of no use to anybody else: pinned nowhere.
-const std::set<std::string> programs_own{
-    "flows",     "icmp_pace",    "known_owners", "lo_datagrams", "neighbours_of_all", "neighbours_of_user",
-    "next_hops", "rx_datagrams", "tx_datagrams"};
+const std::set<std::string> programs_own{"flows",        "icmp_pace",         "known_owners",
+                                         "lo_datagrams", "neighbours_of_all", "neighbours_of_user",
+                                         "next_hops",    "rx_datagrams",      "tx_datagrams"};
 
 TEST(MapDefinitions, AreThoseOfTheBpfObject) {
   std::size_t size = 0;
