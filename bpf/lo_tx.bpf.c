@@ -12,6 +12,7 @@
 #include "lib/deliver.h"
 #include "lib/guard.h"
 #include "lib/receive.h"
+#include "lib/route.h"
 
 const volatile __u8 guard_loopback; /* as uplink_tx guards uplinks */
 
@@ -32,7 +33,8 @@ int lo_tx(struct __sk_buff *skb)
 		}
 	}
 	verdict = receive(&packet, &owner, skb, data, end, PARSE_RECEIVED | PARSE_IN_TC);
-	if (verdict != MSTACK_RX_STEERED) {
+	/* What is from a loopback address no stack could answer. */
+	if (verdict != MSTACK_RX_STEERED || !is_unicast(packet.source.addr)) {
 		count(MSTACK_LO_PASS);
 		return TC_ACT_UNSPEC;
 	}

@@ -170,6 +170,7 @@ struct mstack_meta {
 	X(RX_STEERED, "steered to a vport")                                                                            \
 	X(RX_PASS_UNCLAIMED, "to the kernel: tuple is not claimed")                                                    \
 	X(RX_PASS_NOT_LOCAL, "to the kernel: wildcard claim, but not an address of this host")                         \
+	X(RX_PASS_OWN_SOURCE, "to the kernel: came from the wire, and says that it is from this host")                 \
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
 	X(RX_PASS_VLAN, "to the kernel: tagged, and for no VLAN device that is up on the uplink, or in three tags")    \
 	X(RX_PASS_PROTOCOL, "to the kernel: a protocol without ports, or ICMP that is no error")                       \
@@ -264,6 +265,15 @@ static inline __attribute__((always_inline)) __u32 mstack_gate_index(__u8 protoc
 	default: /* no element */
 		return MSTACK_GATE_SIZE;
 	}
+}
+
+/* address_gate: how many of local_addrs have an index. One array read tells of most addresses that they are not there.
+ */
+#define MSTACK_ADDRESS_GATE_BITS 12
+
+static inline __attribute__((always_inline)) __u32 mstack_address_gate_index(const __be32 addr[4])
+{
+	return ((addr[0] ^ addr[1] ^ addr[2] ^ addr[3]) * 0x9e3779b1) >> (32 - MSTACK_ADDRESS_GATE_BITS);
 }
 
 /*

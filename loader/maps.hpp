@@ -50,6 +50,7 @@ inline constexpr std::array definitions = {
     Definition{"vlans", BPF_MAP_TYPE_HASH, sizeof(mstack_vlan), 4, MSTACK_MAX_VLANS},
     Definition{"vlan_devices", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_vlan_device), MSTACK_MAX_VLANS},
     Definition{"local_addrs", BPF_MAP_TYPE_HASH, sizeof(mstack_address), sizeof(mstack_local), MSTACK_MAX_ADDRS},
+    Definition{"address_gate", BPF_MAP_TYPE_ARRAY, 4, 4, 1 << MSTACK_ADDRESS_GATE_BITS, BPF_F_MMAPABLE},
     Definition{"counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, MSTACK_VERDICT_COUNT},
     Definition{"vport_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(mstack_vport_stats), MSTACK_MAX_SLOTS},
     Definition{"events", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024},
@@ -125,7 +126,7 @@ using VlanByTags = Hash<mstack_vlan, std::uint32_t>;
 using VlanDevices = Hash<std::uint32_t, mstack_vlan_device>;
 using LocalAddrs = Hash<mstack_address, mstack_local>;  // to read; mstackd writes these two as HashOfEpochs
 
-// port_gate and slot_claims, mapped: the numbers that BPF counts down and mstackd up, each atomically.
+// port_gate, slot_claims and address_gate, mapped: the numbers that BPF counts down and mstackd up, each atomically.
 class Gauges {
  public:
   static Expected<Gauges> map(int map, std::uint32_t count);

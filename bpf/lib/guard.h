@@ -141,6 +141,7 @@ __noinline __weak int read_next_header_of_sender(struct __sk_buff *skb, struct s
 static __always_inline bool is_anothers(struct __sk_buff *skb, const struct mstack_tuple *source)
 {
 	struct mstack_tuple key = *source;
+	const struct mstack_host_end *from;
 	struct mstack_claim *claim;
 	__u32 ifindex = skb->ingress_ifindex;
 
@@ -152,7 +153,10 @@ static __always_inline bool is_anothers(struct __sk_buff *skb, const struct msta
 		make_wildcard(&key);
 		claim = active_claim(&key);
 	}
-	return claim && bpf_get_socket_cookie(skb) != claim->cookie && !bpf_map_lookup_elem(&host_ends, &ifindex);
+	if (!claim || bpf_get_socket_cookie(skb) == claim->cookie)
+		return false;
+	from = bpf_map_lookup_elem(&host_ends, &ifindex);
+	return !from || from->vport != claim->vport;
 }
 
 /* Header by header: of all that a look at the packet does not settle. */

@@ -57,6 +57,15 @@ static __always_inline bool is_local(const __be32 address[4])
 	return local && !local->broadcast;
 }
 
+/* The same at the price of an array read, for what is seldom local. */
+static __always_inline bool is_unexpectedly_local(const __be32 address[4])
+{
+	__u32 gate = mstack_address_gate_index(address);
+	__u32 *addresses = bpf_map_lookup_elem(&address_gate, &gate);
+
+	return addresses && *addresses && is_local(address);
+}
+
 static __always_inline bool is_any_ipv6(const struct mstack_tuple *tuple)
 {
 	return !tuple->addr[0] && !tuple->addr[1] && !tuple->addr[2] && !tuple->addr[3];

@@ -128,6 +128,15 @@ struct {
 	__type(value, struct mstack_local);
 } local_addrs SEC(".maps") __weak;
 
+/* mstackd alone writes it, as it writes local_addrs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << MSTACK_ADDRESS_GATE_BITS);
+	__type(key, __u32);
+	__type(value, __u32);
+} address_gate SEC(".maps") __weak;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, MSTACK_VERDICT_COUNT);

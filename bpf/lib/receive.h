@@ -126,7 +126,14 @@ static __always_inline enum mstack_verdict receive(struct packet *packet, union 
 	} else if (parsed != PARSED) {
 		return why_passed(parsed);
 	}
-	return find_receiver(&packet->destination, receiver);
+	verdict = find_receiver(&packet->destination, receiver);
+	/*
+	 * What this host sends to itself is on no wire. A stack's answer to it would come back to a stack, for another
+	 * answer, for ever; the kernel knows what to do with a Martian.
+	 */
+	if (verdict == MSTACK_RX_STEERED && !(how & PARSE_IN_TC) && is_unexpectedly_local(packet->source.addr))
+		return MSTACK_RX_PASS_OWN_SOURCE;
+	return verdict;
 }
 
 #endif

@@ -87,10 +87,11 @@ struct way {
 __noinline __weak int find_vlan(struct xdp_md *ctx, struct way *way)
 {
 	const struct mstack_vlan_device *device;
-	__u32 ifindex, mtu = 0, size;
+	__u32 ifindex, mtu, size;
 
 	if (!way)
 		return false;
+	mtu = bpf_xdp_get_buff_len(ctx) - sizeof(struct ethhdr); /* asked with the length, it answers with the MTU */
 	ifindex = way->vlan.uplink;
 	device = bpf_map_lookup_elem(&vlan_devices, &ifindex);
 	if (!device)
@@ -105,7 +106,7 @@ __noinline __weak int find_vlan(struct xdp_md *ctx, struct way *way)
 	return bpf_redirect_map(&uplinks, way->vlan.uplink, XDP_PASS) == XDP_REDIRECT;
 }
 
-/* In front of the packet. False, and it is as it was: there is no room. */
+/* In front of the packet. False: there is no room. */
 __noinline __weak int add_tags(struct xdp_md *ctx, struct way *way)
 {
 	struct ethhdr *eth;

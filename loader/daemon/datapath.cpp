@@ -87,6 +87,9 @@ Expected<Datapath> Datapath::open(const PinDir& pins, const Config& config) {
   auto slot_claims = maps::Gauges::map(datapath.map("slot_claims"), MSTACK_MAX_SLOTS);
   if (!slot_claims) return std::unexpected(slot_claims.error());
   datapath.slot_claims_ = std::move(*slot_claims);
+  auto address_gate = maps::Gauges::map(datapath.map("address_gate"), 1 << MSTACK_ADDRESS_GATE_BITS);
+  if (!address_gate) return std::unexpected(address_gate.error());
+  datapath.address_gate_ = std::move(*address_gate);
   auto epoch = maps::Epoch::map(datapath.map("claims_epoch"));
   if (!epoch) return std::unexpected(epoch.error());
   { const maps::Epoch::Change ended(*epoch); }  // with it that of an earlier mstackd that was killed half-way

@@ -66,6 +66,7 @@ class Datapath {
   [[nodiscard]] maps::VlanDevices vlan_devices() const { return maps::VlanDevices(map("vlan_devices")); }
   [[nodiscard]] const maps::Gauges& port_gate() const { return *port_gate_; }
   [[nodiscard]] const maps::Gauges& slot_claims() const { return *slot_claims_; }
+  [[nodiscard]] const maps::Gauges& address_gate() const { return *address_gate_; }
 
  private:
   Datapath(const PinDir& pins, Skeleton skeleton) : pins_(&pins), skeleton_(std::move(skeleton)) {}
@@ -80,7 +81,7 @@ class Datapath {
   mstack_meta meta_ = {};
   bool taken_over_ = false;
   bool multi_buffer_ = false;
-  std::optional<maps::Gauges> port_gate_, slot_claims_;
+  std::optional<maps::Gauges> port_gate_, slot_claims_, address_gate_;
   std::unique_ptr<const maps::Epoch> epoch_;  // stays where it is when a Datapath is moved
 };
 

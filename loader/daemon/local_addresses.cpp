@@ -24,9 +24,19 @@ mstack_address LocalAddresses::address_of(const Key& key) {
 }
 
 Expected<void> LocalAddresses::take_over() {
-  return map_.for_each([this](const mstack_address& address, const mstack_local& where) {
+  auto taken = map_.for_each([this](const mstack_address& address, const mstack_local& where) {
     addresses_.insert_or_assign(key_of(address), where);
   });
+  if (taken) correct_gate();
+  return taken;
+}
+
+// An mstackd that was killed between an address and its gate has left it counted once too often.
+void LocalAddresses::correct_gate() const {
+  std::map<std::uint32_t, std::uint32_t> counts;
+  for (const auto& [key, where] : addresses_) ++counts[mstack_address_gate_index(key.data())];
+  for (std::uint32_t index = 0; index < 1u << MSTACK_ADDRESS_GATE_BITS; ++index)
+    gate_->store(index, counts.contains(index) ? counts[index] : 0);
 }
 
 Whose LocalAddresses::whose(const mstack_address& address) const {
@@ -55,6 +65,7 @@ Expected<void> LocalAddresses::sync() {
       continue;
     }
     if (auto erased = map_.erase(address_of(entry->first)); !erased) return std::unexpected(erased.error());
+    gate_->add(mstack_address_gate_index(entry->first.data()), -1);
     entry = addresses_.erase(entry);
     ++changes_;
   }
@@ -65,15 +76,28 @@ Expected<void> LocalAddresses::sync() {
 }
 
 Expected<bool> LocalAddresses::add(const Entries& wanted) {
-  for (const auto& [key, where] : wanted) {
-    const auto known = addresses_.find(key);
-    if (known != addresses_.end() && std::memcmp(&known->second, &where, sizeof(where)) == 0) continue;
-    const auto added = map_.set(address_of(key), where);
-    if (!added && added.error().code == E2BIG) return false;
-    if (!added) return std::unexpected(added.error());
-    addresses_.insert_or_assign(key, where);
-    ++changes_;
-  }
+  // What room there is is first for addresses that the host has.
+  for (const bool broadcast : {false, true})
+    for (const auto& [key, where] : wanted) {
+      if ((where.broadcast != 0) != broadcast) continue;
+      if (auto added = add(key, where); !added || !*added) return added;
+    }
+  return true;
+}
+
+// The gate is open before the address is there, and closed after it has gone.
+Expected<bool> LocalAddresses::add(const Key& key, const mstack_local& where) {
+  const auto known = addresses_.find(key);
+  if (known != addresses_.end() && std::memcmp(&known->second, &where, sizeof(where)) == 0) return true;
+  const std::uint32_t index = mstack_address_gate_index(key.data());
+  const bool is_new = known == addresses_.end();
+  if (is_new) gate_->add(index, 1);
+  const auto added = map_.set(address_of(key), where);
+  if (!added && is_new) gate_->add(index, -1);
+  if (!added && added.error().code == E2BIG) return false;
+  if (!added) return std::unexpected(added.error());
+  addresses_.insert_or_assign(key, where);
+  ++changes_;
   return true;
 }
 

@@ -16,7 +16,8 @@ namespace mstack::daemon {
 // The addresses of this host, and the broadcast addresses of its subnets, in local_addrs and here alike.
 class LocalAddresses {
  public:
-  LocalAddresses(const Datapath& datapath, net::Links& links) : map_(datapath.local_addrs()), links_(&links) {}
+  LocalAddresses(const Datapath& datapath, net::Links& links)
+      : map_(datapath.local_addrs()), gate_(&datapath.address_gate()), links_(&links) {}
 
   // Reads what an earlier mstackd wrote, so that the first sync() removes what is no longer so.
   Expected<void> take_over();
@@ -36,7 +37,11 @@ class LocalAddresses {
   // False: not all of them, the map is full.
   Expected<bool> add(const Entries& wanted);
 
+  void correct_gate() const;
+  Expected<bool> add(const Key& key, const mstack_local& where);
+
   Datapath::LocalAddrs map_;
+  const maps::Gauges* gate_;
   net::Links* links_;
   Entries addresses_;
   std::uint64_t changes_ = 0;

@@ -262,6 +262,7 @@ void Programs::local(std::string_view text, const mstack_local& where) const {
   mstack_address address{};
   std::memcpy(&address, &key, sizeof address);
   update(map("local_addrs"), address, where, "local_addrs");
+  update(map("address_gate"), mstack_address_gate_index(address.addr), std::uint32_t{1}, "address_gate");
   begin_epoch();
 }
 

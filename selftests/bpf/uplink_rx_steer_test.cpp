@@ -111,6 +111,28 @@ TEST_F(UplinkRx, AnExactAddressMayEndInZeros) {
   }
 }
 
+// A stack's answer would come back to a stack, and so on for ever; what the kernel takes for a Martian is the kernel's.
+TEST_F(UplinkRx, FromTheWireNothingIsFromThisHost) {
+  for (const char* own : {"192.0.2.1", "192.0.2.9"}) programs.local(own);
+  for (const char* own : {"2001:db8::1", "2001:db8::9"}) programs.local(own);
+  for (const Packet& packet : every_kind()) {
+    programs.claim(tuple(packet.to, packet.to_port, packet.protocol));
+    ASSERT_TRUE(steered(receive(packet.bytes()), packet.bytes(), 1));
+    for (const bool to_itself : {true, false}) {
+      Packet spoofed = packet;
+      const bool ipv6 = packet.to.find(':') != std::string_view::npos;
+      spoofed.from = to_itself ? packet.to : ipv6 ? "2001:db8::9" : "192.0.2.9";
+      EXPECT_TRUE(passed(receive(spoofed.bytes()), spoofed.bytes(), MSTACK_RX_PASS_OWN_SOURCE)) << spoofed.from;
+      // No such address any more.
+      if (!to_itself) {
+        programs.foreign(spoofed.from);
+        EXPECT_TRUE(steered(receive(spoofed.bytes()), spoofed.bytes(), 1)) << spoofed.from;
+        programs.local(spoofed.from);
+      }
+    }
+  }
+}
+
 // What goes to a group is the exact owner's, and no wildcard's.
 TEST_F(UplinkRx, AGroupIsItsExactOwnersAlone) {
   for (const char* group : {"239.1.2.3", "224.0.0.251", "255.255.255.255", "ff05::1:3", "ff02::fb"}) {

@@ -346,6 +346,9 @@ void World::know(const model::Address& address, bool known) {
   if (known) {
     state_.local.insert(address);
     update(programs_->map("local_addrs"), key, where(state_.device_of.at(address), false));
+    std::uint32_t words[4];
+    std::memcpy(words, key.data(), sizeof words);
+    update(programs_->map("address_gate"), mstack_address_gate_index(words), std::uint32_t{1});
   } else if (state_.local.erase(address) != 0) {
     bpf_map_delete_elem(programs_->map("local_addrs"), key.data());
   }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "routes.hpp"
+
 namespace model {
 
 std::expected<Claim, mstack_verdict> receiver_of(const State& state, const Tuple& to) {
@@ -39,6 +41,8 @@ Decision steer(const State& state, View frame, const Tuple& remote, const Tuple&
 
 namespace {
 
+constexpr std::uint32_t no_device = 0;  // where a frame came in that this host sent to itself
+
 Decision pass(mstack_verdict verdict) {
   return {.action = Action::pass, .verdict = verdict};
 }
@@ -58,9 +62,18 @@ Decision pass(Reason reason) {
   throw std::logic_error("a reason that has no verdict");
 }
 
+// What says that it is from this host is nothing that a wire should carry; what is from a loopback address cannot be
+// answered by a stack.
+Decision hand_over(const State& state, std::uint32_t origin, View frame, const Tuple& remote, const Tuple& local,
+                   const Claim& claim) {
+  if (origin != no_device && state.is_local(remote.address)) return pass(MSTACK_RX_PASS_OWN_SOURCE);
+  if (origin == no_device && !is_unicast(remote.address)) return pass(MSTACK_LO_PASS);
+  return steer(state, frame, remote, local, claim);
+}
+
 // Whoever a datagram's first fragment went to gets the rest, and what went to the kernel goes there whole. Of several
 // firsts the newest decides.
-Decision first_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame,
+Decision first_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t origin,
                         const Network& network, std::optional<Reason> fault) {
   const Datagram& datagram = network.fragment->datagram;
   datagrams.forget(datagram);
@@ -75,10 +88,10 @@ Decision first_fragment(const State& state, Datagrams& datagrams, Datagrams::Tim
                     .vport = claim->vport,
                     .cookie = claim->cookie};
   datagrams.remember(datagram, first, now);
-  return steer(state, frame, packet->source, packet->destination, *claim);
+  return hand_over(state, origin, frame, packet->source, packet->destination, *claim);
 }
 
-Decision later_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame,
+Decision later_fragment(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t origin,
                         const Fragment& fragment, std::optional<Reason> fault) {
   if (fault) return pass(*fault);
   const auto found = datagrams.find(fragment.datagram, now);
@@ -90,7 +103,7 @@ Decision later_fragment(const State& state, Datagrams& datagrams, Datagrams::Tim
     const auto claim = receiver_of(state, first.destination);
     const bool is_same_owner = claim && claim->vport == first.vport && claim->cookie == first.cookie;
     if (!is_same_owner) return pass(MSTACK_RX_PASS_FRAGMENT);
-    return steer(state, frame, first.source, first.destination, *claim);
+    return hand_over(state, origin, frame, first.source, first.destination, *claim);
   };
   Decision decision = decide();
   if (found->in_doubt) {
@@ -99,19 +112,19 @@ Decision later_fragment(const State& state, Datagrams& datagrams, Datagrams::Tim
   return decision;
 }
 
-Decision whole_packet(const State& state, View frame, const Network& network) {
+Decision whole_packet(const State& state, View frame, std::uint32_t origin, const Network& network) {
   const auto packet = read_message(network, Direction::received);
   if (!packet) return pass(packet.error());
   const auto claim = receiver_of(state, packet->destination);
   if (!claim) return pass(claim.error());
-  return steer(state, frame, packet->source, packet->destination, *claim);
+  return hand_over(state, origin, frame, packet->source, packet->destination, *claim);
 }
 
 // The tags stay in the frame as far as the stack end.
-Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t ifindex) {
+Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t origin) {
   const auto untagged = take_tags(frame);
   if (!untagged) return pass(untagged.error());
-  if (!untagged->tags.empty() && !state.has({.uplink = ifindex, .tags = untagged->tags})) return pass(Reason::tagged);
+  if (!untagged->tags.empty() && !state.has({.uplink = origin, .tags = untagged->tags})) return pass(Reason::tagged);
   const auto link = read_link(View(untagged->frame));
   if (!link) return pass(link.error());
   auto network = read_network(*link);
@@ -119,10 +132,11 @@ Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, 
   const auto fault = walk(*network, Direction::received);
   const auto decide = [&] {
     if (network->fragment) {
-      return network->fragment->is_first() ? first_fragment(state, datagrams, now, frame, *network, fault)
-                                           : later_fragment(state, datagrams, now, frame, *network->fragment, fault);
+      return network->fragment->is_first()
+                 ? first_fragment(state, datagrams, now, frame, origin, *network, fault)
+                 : later_fragment(state, datagrams, now, frame, origin, *network->fragment, fault);
     }
-    return fault ? pass(*fault) : whole_packet(state, frame, *network);
+    return fault ? pass(*fault) : whole_packet(state, frame, origin, *network);
   };
   Decision decision = decide();
   decision.kind = kind_of(*network);
@@ -138,7 +152,6 @@ Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t
 
 // As from the wire, without VLANs, and of datagrams there it knows nothing; the kernel's reasons are all one.
 Decision lo_tx(const State& state, Memory& memory, View frame) {
-  constexpr std::uint32_t no_device = 0;
   Decision decision = receive(state, memory.looped, memory.now, frame, no_device);
   if (decision.action == Action::pass) decision.verdict = MSTACK_LO_PASS;
   if (decision.doubt) decision.doubt->otherwise = MSTACK_LO_PASS;
