@@ -125,10 +125,10 @@ Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter) 
     return failed("sysctls", writable.error(),
                   "mstackd sets those of the devices that it makes: let it write there (/proc/sys is read-only in "
                   "many containers)");
-  if (rp_filter == "1")
-    return warning("sysctls",
-                   "net.ipv4.conf.all.rp_filter=1 drops what stacks send to this host's own addresses: sysctl -w "
-                   "net.ipv4.conf.all.rp_filter=2");
+  if (rp_filter == "1" || rp_filter == "2")
+    return warning("sysctls", "net.ipv4.conf.all.rp_filter=" + std::string(rp_filter) +
+                                  " drops what stacks send to this host's own IPv4 addresses: sysctl -w "
+                                  "net.ipv4.conf.all.rp_filter=0, and set it for each interface instead");
   return good("sysctls", "those of devices can be set, and none is in the way of packets");
 }
 

@@ -160,7 +160,7 @@ TEST_F(DaemonInput, NumbersOutOfRange) {
   for (const std::uint32_t value : {0U, 1U, 63U, 65U, 128U, 0xffffffffU}) {
     refused([&](auto& request) { request.ring_size = value; });  // at most the 64 frames
   }
-  for (const std::uint32_t value : {2U, 0x80000000U, 0xffffffffU}) {
+  for (const std::uint32_t value : {4U, 0x80000000U, 0xffffffffU}) {
     refused([&](auto& request) { request.flags = value; });
   }
   refused([&](auto& request) { request.zero = 1; });

@@ -186,7 +186,7 @@ TEST_F(Doctor, PeopleGetALineForEach) {
   const Completed result = world().command({"doctor", "--cgroup", world().cgroup(), "no-such-interface", uplink});
   EXPECT_EQ(result.exit, failed);
   EXPECT_EQ(result.err, "");
-  EXPECT_EQ(std::ranges::count(result.out, '\n'), 17) << result.out;
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 18) << result.out;
   EXPECT_NE(result.out.find("interface no-such-interface  there is no such interface"), std::string::npos)
       << result.out;
 }

@@ -145,14 +145,14 @@ TEST_F(Isolation, AStackWithoutClaimsGetsAndSendsNothing) {
   EXPECT_TRUE(second.seen().empty());
 }
 
-// One stack cannot reach another over the veths: between two of this host, the kernel's sockets included, packets go
-// through the host's stack or nowhere.
+// What a stack writes as a MAC leads nowhere: its packets go where their destination is, from what it owns.
 TEST_F(Isolation, AFrameToAnotherStacksMacGoesNowhereElse) {
   Stack first(world(), alice), second(world(), bob);
   const Claim one = first.claim(IPPROTO_UDP, of_alice), two = second.claim(IPPROTO_UDP, of_bob);
-  Segment forged = World::udp(of_bob, of_alice, "by its MAC");
-  forged.destination_mac = first.vport().queue(0).mac();
-  second.send(forged);
+  for (Segment forged : {World::udp(remote, of_alice, "by its MAC"), World::udp(of_bob, remote, "by its MAC")}) {
+    forged.destination_mac = first.vport().queue(0).mac();
+    second.send(forged);
+  }
   second.send(World::udp(of_bob, remote, "after"));
   const auto capture = world().capture();
   second.send(World::udp(of_bob, remote, "sentinel"));

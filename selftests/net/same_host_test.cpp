@@ -65,17 +65,26 @@ TEST_P(SameHost, UdpBetweenAKernelSocketAndAStack) {
   EXPECT_EQ(capture->count([](const Packet& packet) { return packet.protocol == IPPROTO_UDP; }), 1U);
 }
 
-// Distributions set it to 2; what `mstack doctor` says of it must be so.
+// As `mstack doctor` says: a filter of all interfaces, also the loose one that some distributions have, drops what has
+// a source of this host's. IPv6 has none.
 TEST_P(SameHost, ReversePathFilters) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service());
   const Fd socket = bound_as(bob, IPPROTO_UDP, kernel());
-  for (const char* filter : {"0", "1", "2"}) {
-    World::in(world().host(), std::string("sysctl -qw net.ipv4.conf.all.rp_filter=") + filter);
-    const std::string text = std::string("with rp_filter=") + filter;
-    stack.send(World::udp(service(), kernel(), text));
-    const auto got = receive_from(socket.get(), Deadline{std::chrono::milliseconds{300}});
-    std::cerr << text << (got ? " came\n" : " lost\n");
+  const auto filter_by = [&](int filter) {
+    World::in(world().host(), "sysctl -qw net.ipv4.conf.all.rp_filter=" + std::to_string(filter));
+  };
+  for (const int filter : {1, 2}) {
+    filter_by(filter);
+    stack.send(World::udp(service(), kernel(), "filtered"));
+    ASSERT_TRUE(eventually([&] { return pins().counter(MSTACK_TX_TO_HOST) % 2 == 1; }));
+    filter_by(0);
+    stack.send(World::udp(service(), kernel(), "sentinel"));
+    const auto first = receive_from(socket.get());
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->payload, service().ipv6() ? "filtered" : "sentinel") << filter;
+    if (service().ipv6()) EXPECT_TRUE(receive_from(socket.get()));
+    ASSERT_TRUE(eventually([&] { return pins().counter(MSTACK_TX_TO_HOST) % 2 == 0; }));
   }
 }
 
