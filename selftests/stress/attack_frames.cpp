@@ -141,13 +141,15 @@ void Collector::protocols() {
     }
   }
   for (const std::uint8_t type : {0, 3, 5, 8, 9, 11}) {
+    // Two of them are errors, which quote noise.
+    const bool is_error = type == 3 || type == 11;
     Bytes message = noise(36);
     message[0] = type;
     message[1] = 0;
     add("ICMP",
         build(Raw{
             .from = tuples_.udp4.address, .to = tuples_.peer4.address, .protocol = IPPROTO_ICMP, .payload = message}),
-        MSTACK_TX_DROP_PROTOCOL);
+        is_error ? MSTACK_TX_DROP_ICMP : MSTACK_TX_DROP_PROTOCOL);
   }
 }
 

@@ -57,8 +57,8 @@ class Datagrams {
 };
 
 struct Memory {
-  Datagrams received;  // by uplinks
-  Datagrams looped;    // by the loopback device
+  Datagrams received;                       // by uplinks
+  Datagrams looped;                         // by the loopback device
   std::map<std::uint32_t, Datagrams> sent;  // by vport: none pushes another's out
   Datagrams::Time now;
 };
