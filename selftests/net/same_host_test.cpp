@@ -83,7 +83,9 @@ TEST_P(SameHost, ReversePathFilters) {
     const auto first = receive_from(socket.get());
     ASSERT_TRUE(first);
     EXPECT_EQ(first->payload, service().ipv6() ? "filtered" : "sentinel") << filter;
-    if (service().ipv6()) EXPECT_TRUE(receive_from(socket.get()));
+    if (service().ipv6()) {
+      EXPECT_TRUE(receive_from(socket.get()));
+    }
     ASSERT_TRUE(eventually([&] { return pins().counter(MSTACK_TX_TO_HOST) % 2 == 0; }));
   }
 }
