@@ -116,7 +116,7 @@ Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex
     if (header && header->tcm_handle != 0) filters.push_back(parse_filter(message, *header));
   });
   if (!dumped) return std::unexpected(dumped.error());
-  std::ranges::stable_sort(filters, {}, &Filter::priority);
+  std::ranges::sort(filters, {}, &Filter::priority);
   return filters;
 }
 
