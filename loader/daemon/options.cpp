@@ -10,12 +10,12 @@
 namespace mstack::daemon {
 namespace {
 
-// One of some words.
+// One of some words, which must outlive the app.
 template <class Value>
 void add_choice(CLI::App& app, const std::string& name, Value& value, const std::map<std::string, Value>& choices,
                 const std::string& words, const std::string& description) {
   app.add_option_function<std::string>(
-         name, [&value, choices](const std::string& word) { value = choices.at(word); }, description)
+         name, [&value, &choices](const std::string& word) { value = choices.at(word); }, description)
       ->check(CLI::IsMember(choices).description(""))
       ->type_name(words);
 }
@@ -25,6 +25,13 @@ void add_choice(CLI::App& app, const std::string& name, Value& value, const std:
 std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   Options options;
   std::uint64_t max_umem_mb = options.quota.umem_bytes >> 20;
+  const std::map<std::string, protocol::XdpMode> xdp_modes = {{"auto", protocol::XdpMode::automatic},
+                                                              {"native", protocol::XdpMode::native},
+                                                              {"generic", protocol::XdpMode::generic}};
+  const std::map<std::string, log::Level> log_levels = {{"error", log::Level::error},
+                                                        {"warn", log::Level::warn},
+                                                        {"info", log::Level::info},
+                                                        {"debug", log::Level::debug}};
 
   CLI::App app("mstackd: user-level network stacks beside the kernel's, isolated by who owns which port", "mstackd");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -41,18 +48,11 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
       ->type_name("DIR");
   app.add_option("--cgroup", options.cgroup, "Whose processes may own claims [the root of the cgroup2 hierarchy]")
       ->type_name("DIR");
-  add_choice<protocol::XdpMode>(app, "--xdp-mode", options.xdp_mode,
-                                {{"auto", protocol::XdpMode::automatic},
-                                 {"native", protocol::XdpMode::native},
-                                 {"generic", protocol::XdpMode::generic}},
-                                "auto|native|generic", "XDP in the driver, or above it [auto: native if it can]");
+  add_choice(app, "--xdp-mode", options.xdp_mode, xdp_modes, "auto|native|generic",
+             "XDP in the driver, or above it [auto: native if it can]");
   app.add_flag("--chain", options.chain, "Next to other XDP programs, by libxdp's dispatcher [where one is there]");
-  add_choice<log::Level>(app, "--log-level", options.log_level,
-                         {{"error", log::Level::error},
-                          {"warn", log::Level::warn},
-                          {"info", log::Level::info},
-                          {"debug", log::Level::debug}},
-                         "error|warn|info|debug", "How much to tell on stderr [info]");
+  add_choice(app, "--log-level", options.log_level, log_levels, "error|warn|info|debug",
+             "How much to tell on stderr [info]");
   app.add_flag("--keep", options.keep, "On the end, leave everything in place: running stacks go on");
   app.add_flag("--send-fragments", options.send_fragments,
                "Let stacks send fragments: only where they may write into each other's fragmented datagrams");
