@@ -75,7 +75,7 @@ std::optional<Sender> sender_of(View frame) {
 }  // namespace
 
 Decision uplink_tx(const State& state, View frame, std::uint32_t device) {
-  const Decision leaves{.action = Action::pass};
+  Decision leaves{.action = Action::pass};
   const auto known = state.devices.find(device);
   const auto sender = sender_of(frame);
   if (!sender || known == state.devices.end() || !known->second.uplink) return leaves;
