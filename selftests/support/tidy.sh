@@ -9,7 +9,7 @@ passed=$build/tidy
 mkdir -p "$passed"
 
 mapfile -d '' headers < <(find bpf libmstack loader examples selftests \( -name '*.hpp' -o -name '*.h' \) -print0 | sort -z)
-base=$(cat .clang-tidy "$build/CMakeCache.txt" "${headers[@]}" | sha256sum)
+base=$(cat .clang-tidy selftests/.clang-tidy "$build/CMakeCache.txt" "${headers[@]}" | sha256sum)
 
 todo=()
 while read -r source; do
