@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define MSTACK_SCHEMA_VERSION 4
+#define MSTACK_SCHEMA_VERSION 5
 
 #define MSTACK_MAX_SLOTS      1024 /* slots are 2 .. MSTACK_MAX_SLOTS - 1: ifindexes of stack ends, where 1 is lo */
 #define MSTACK_MIN_FRAME      1792 /* bytes of an Ethernet frame that every vport's device takes, at least */

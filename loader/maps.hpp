@@ -43,6 +43,7 @@ inline constexpr std::array definitions = {
     Definition{"host_ends", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_host_end), MSTACK_MAX_SLOTS},
     Definition{"vports", BPF_MAP_TYPE_HASH, 4, sizeof(mstack_vport), MSTACK_MAX_SLOTS},
     Definition{"vport_devs", BPF_MAP_TYPE_DEVMAP, 4, 4, MSTACK_MAX_SLOTS},
+    Definition{"vport_chain_devs", BPF_MAP_TYPE_DEVMAP, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"vport_ifindexes", BPF_MAP_TYPE_HASH, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"vport_xsks", BPF_MAP_TYPE_XSKMAP, 4, 4, MSTACK_MAX_SLOTS},
     Definition{"uplinks", BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, MSTACK_MAX_UPLINKS},
@@ -56,6 +57,9 @@ inline constexpr std::array definitions = {
     Definition{"events", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024},
     Definition{"meta", BPF_MAP_TYPE_ARRAY, 4, sizeof(mstack_meta), 1},
 };
+
+// Slot to host end, for each kind of program that redirects to it. What is in one is in all.
+inline constexpr std::array device_maps = {"vport_ifindexes", "vport_chain_devs", "vport_devs"};
 
 // The definition of that name, which must be one of the above.
 consteval const Definition& definition(std::string_view name) {

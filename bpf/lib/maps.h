@@ -75,7 +75,17 @@ struct {
 	__type(value, __u32);
 } vport_devs SEC(".maps") __weak;
 
-/* The same once more, for TC: the kernel lets programs of one type alone use a devmap. */
+/*
+ * The same twice more, for the kernel lets programs of one kind alone use a devmap. In a chain of XDP programs uplink_rx
+ * is of another: it takes no frames of several buffers. And TC is.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, MSTACK_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} vport_chain_devs SEC(".maps") __weak;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MSTACK_MAX_SLOTS);

@@ -12,7 +12,6 @@
 #include <cerrno>
 
 #include "checks/places.hpp"
-#include "daemon/chain.hpp"
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
@@ -108,14 +107,6 @@ Expected<void> Daemon::open_kernel() {
   auto stack_links = net::Links::open_anonymous();
   if (!stack_links) return std::unexpected(stack_links.error());
   stack_links_.emplace(std::move(*stack_links));
-
-  // In a chain uplink_rx is a program of another kind, which the kernel lets use no map of programs that take frames of
-  // several buffers.
-  const bool chained = options_.chain || std::ranges::any_of(options_.uplinks, [this](const std::string& name) {
-                         const auto device = links_->find(name);
-                         return device && chain::is_on(*device);
-                       });
-  needed_.takes_multi_buffer = needed_.takes_multi_buffer && !chained;
 
   auto pins = PinDir::open(options_.pin_dir);
   if (!pins) return std::unexpected(pins.error());

@@ -139,21 +139,16 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
   return meta;
 }
 
-// Before 6.3 the kernel shows such frames to programs, and loses those that are redirected. It gives none to programs
-// that do not ask.
-void Datapath::take_frames_of_several_buffers(mstack_bpf& skeleton) const {
-  if (!multi_buffer_) return;
-  for (bpf_program* program : {skeleton.progs.uplink_rx, skeleton.progs.vport_rx, skeleton.progs.vport_tx})
-    bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
-}
-
 Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->netns_cookie = config.netns_cookie;
   skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
   skeleton_->rodata->send_fragments = config.send_fragments;
   skeleton_->rodata->guard_loopback = config.guard;
-  multi_buffer_ = config.multi_buffer;
-  take_frames_of_several_buffers(*skeleton_);
+  // Before 6.3 the kernel shows frames of several buffers to programs, and loses those that are redirected. It gives none
+  // to programs that do not ask.
+  if (config.multi_buffer)
+    for (bpf_program* program : {skeleton_->progs.uplink_rx, skeleton_->progs.vport_rx, skeleton_->progs.vport_tx})
+      bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);
   if (::getrandom(&skeleton_->rodata->fragment_seed, sizeof(skeleton_->rodata->fragment_seed), 0) < 0)
     return system_failure(errno, "cannot get random numbers");
   if (!taken_over_) bpf_map__set_max_entries(skeleton_->maps.claims, meta_.max_claims);
@@ -188,11 +183,10 @@ Expected<Datapath::Skeleton> Datapath::open_uplink_rx() const {
   bpf_object__for_each_program(program, copy->obj) bpf_program__set_autoload(program, program == copy->progs.uplink_rx);
   bpf_map* map;
   bpf_object__for_each_map(map, copy->obj) {
-    const bpf_map* loaded = bpf_object__find_map_by_name(skeleton_->obj, bpf_map__name(map));
-    if (const int error = bpf_map__reuse_fd(map, bpf_map__fd(loaded)); error < 0)
+    const char* name = map == copy->maps.vport_devs ? "vport_chain_devs" : bpf_map__name(map);
+    if (const int error = bpf_map__reuse_fd(map, this->map(name)); error < 0)
       return system_failure(-error, std::string("cannot use the map ") + bpf_map__name(map));
   }
-  take_frames_of_several_buffers(*copy);
   return copy;
 }
 

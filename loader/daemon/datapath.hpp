@@ -51,7 +51,7 @@ class Datapath {
     void operator()(mstack_bpf* skeleton) const;
   };
   using Skeleton = std::unique_ptr<mstack_bpf, Destroy>;
-  // uplink_rx once more, with the same maps, not loaded yet: in a chain it is a program of another type.
+  // uplink_rx once more, with the same maps but vport_chain_devs, not loaded yet: in a chain it is of another kind.
   [[nodiscard]] Expected<Skeleton> open_uplink_rx() const;
 
   [[nodiscard]] int map(std::string_view name) const;
@@ -71,7 +71,6 @@ class Datapath {
  private:
   Datapath(const PinDir& pins, Skeleton skeleton) : pins_(&pins), skeleton_(std::move(skeleton)) {}
   Expected<std::optional<mstack_meta>> reuse_maps(const Config& config);
-  void take_frames_of_several_buffers(mstack_bpf& skeleton) const;
   Expected<void> load(const Config& config);
   Expected<void> pin_maps() const;
 
@@ -80,7 +79,6 @@ class Datapath {
   Programs programs_;
   mstack_meta meta_ = {};
   bool taken_over_ = false;
-  bool multi_buffer_ = false;
   std::optional<maps::Gauges> port_gate_, slot_claims_, address_gate_;
   std::unique_ptr<const maps::Epoch> epoch_;  // stays where it is when a Datapath is moved
 };

@@ -42,7 +42,7 @@ struct Plan {
   std::vector<mstack_tuple> claims;
   std::vector<std::uint32_t> vports;            // entries of vports
   std::vector<std::uint32_t> host_end_entries;  // entries of host_ends
-  std::vector<std::uint32_t> slots;             // entries of vport_devs and vport_xsks
+  std::vector<std::uint32_t> slots;             // entries of the maps of devices and of vport_xsks
   std::vector<std::string> link_pins;
   std::vector<std::uint32_t> host_ends;  // devices
 };

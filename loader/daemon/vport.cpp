@@ -176,7 +176,7 @@ Expected<void> Vport::connect(std::span<const Fd> sockets) {
     const std::uint32_t slot = lease_.slot() + queue;
     if (auto bound = bind_xsk(sockets[queue].get(), slot, record_.flags & MSTACK_VPORT_MULTI_BUFFER); !bound)
       return bound;
-    for (const char* map : {"vport_ifindexes", "vport_devs"})
+    for (const char* map : maps::device_maps)
       if (auto set = DeviceMap(host_.datapath.map(map)).set(slot, host_ends_[queue].ifindex()); !set) return set;
   }
   // Last of what others see: what is in this map is whole.
@@ -331,7 +331,7 @@ void Vport::erase_entries() const {
   if (auto erased = host_.claims.erase_all_of(id_, lease_.slot()); !erased)
     log::error("claims of vport {}: {}", id_, erased.error().what);
   for (std::uint32_t slot = lease_.slot(); slot < lease_.slot() + lease_.count(); ++slot)
-    for (const char* map : {"vport_devs", "vport_ifindexes"}) (void)DeviceMap(datapath.map(map)).erase(slot);
+    for (const char* map : maps::device_maps) (void)DeviceMap(datapath.map(map)).erase(slot);
   for (const net::OwnedLink& end : host_ends_)
     if (end) (void)datapath.host_ends().erase(end.ifindex());
   (void)datapath.vports().erase(id_);

@@ -64,8 +64,7 @@ Expected<void> Vports::remove(const Plan& plan) const {
     if (auto erased = host_.claims.erase_uncounted(tuple); !erased) return std::unexpected(erased.error());
   using DeviceMap = maps::Hash<std::uint32_t, std::uint32_t>;
   for (const std::uint32_t slot : plan.slots) {
-    (void)DeviceMap(datapath_->map("vport_devs")).erase(slot);
-    (void)DeviceMap(datapath_->map("vport_ifindexes")).erase(slot);
+    for (const char* map : maps::device_maps) (void)DeviceMap(datapath_->map(map)).erase(slot);
     (void)DeviceMap(datapath_->map("vport_xsks")).erase(slot);
   }
   for (const std::uint32_t ifindex : plan.host_end_entries) (void)datapath_->host_ends().erase(ifindex);
@@ -101,10 +100,9 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
                                       std::uint32_t uplink_mtu) {
   if (auto valid = check_request(request); !valid) return std::unexpected(valid.error());
   if ((request.flags & MSTACK_VPORT_MULTI_BUFFER) != 0 && !host_.takes_multi_buffer)
-    return failure(
-        EOPNOTSUPP,
-        "packets of several frames (multi_buffer) need Linux 6.6, and an mstackd whose uplinks are in no chain of XDP "
-        "programs: without them, frames of 4096 bytes take an MTU of 3498");
+    return failure(EOPNOTSUPP,
+                   "packets of several frames (multi_buffer) need Linux 6.6: without them, frames of 4096 bytes take an "
+                   "MTU of 3498");
   remove_residues();  // a user who has just closed a vport may open another
   const VportSize size = {.queues = request.queues, .umem_bytes = umem_bytes_of(request)};
   if (auto allowed = ledger_.check_vport(owner.uid, size); !allowed) return std::unexpected(allowed.error());

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "maps.hpp"
 #include "mstack.skel.h"
 #include "netns.hpp"
 
@@ -274,7 +275,7 @@ void Programs::foreign(std::string_view text) const {
 
 void Programs::add_slots(std::uint16_t first, std::uint16_t count) {
   for (std::uint32_t slot = first; slot < std::uint32_t{first} + count; ++slot) {
-    for (const char* name : {"vport_devs", "vport_ifindexes"}) update(map(name), slot, Netns::ifindex("lo"), name);
+    for (const char* name : mstack::maps::device_maps) update(map(name), slot, Netns::ifindex("lo"), name);
     watch(slot);
   }
 }

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "support/fixture.hpp"
+#include "support/multi_buffer.hpp"
 #include "support/stack.hpp"
 
 namespace mstack::test {
@@ -252,6 +253,32 @@ TEST_F(Chain, FromALinkToAChain) {
   start_plain();
   EXPECT_EQ(members(), std::vector<std::string>{"uplink_rx"});
   expect_works(stack);
+}
+
+// A device in a chain beside one that is in none: the program of the one takes frames of several buffers, that of the
+// other cannot, and both serve the same stacks.
+TEST_F(Chain, OneUplinkInAChainAndOneInNone) {
+  end();
+  start_plain();
+  const bool jumbo = kernel_has_multi_buffer();
+  Stack stack(world(), alice, {.frames = 256, .multi_buffer = jumbo});
+  const Claim claim = stack.claim(IPPROTO_UDP, {host4, 7000});
+  const Endpoint there{second4, 7000}, from{second_wire4, 4000};
+  const Claim other = stack.claim(IPPROTO_UDP, there);
+  ASSERT_EQ(world().command({"detach", second_uplink}).exit.code, 0);
+  const Completed attached = world().command({"attach", second_uplink, "--chain"});
+  ASSERT_EQ(attached.exit.code, 0) << attached.err;
+  EXPECT_EQ(shown(uplink)["chained"], false);
+  EXPECT_EQ(shown(second_uplink)["chained"], true);
+  expect_works(stack);
+  world().send_by_second(World::udp(from, there, "by the chain"));
+  EXPECT_TRUE(stack.receive(udp_payload("by the chain")));
+  crash();
+  start_chained();
+  expect_works(stack);
+  world().send_by_second(World::udp(from, there, "still"));
+  EXPECT_TRUE(stack.receive(udp_payload("still")));
+  EXPECT_EQ(Stack::try_open(world(), bob, {.frames = 64, .multi_buffer = true}).has_value(), jumbo);
 }
 
 // mstackd is killed and started again while packets come. Of those, the stack gets all: not one reaches the kernel's
