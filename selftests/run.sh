@@ -10,7 +10,7 @@ usage: sudo ./selftests/run.sh [option]...
                        (repeatable; all of them unless given)
   --filter REGEX       only the tests whose name matches, such as 'net\.Steering'
   --build-type TYPE    a preset of CMakePresets.json: release (the default), debug, asan, tsan
-  --frames N           of the differential test: how many frames the programs and the reference model read (two million)
+  --frames N           of the differential test: how many frames the programs and the reference model read (ten million)
   --fuzz-seconds S     how long each libFuzzer target runs (3)
   --seed S             run what is random in a test again; it prints its seed
   --jobs N             tests and compilers at once (one a CPU unless given)

@@ -76,8 +76,8 @@ struct {
 } vport_devs SEC(".maps") __weak;
 
 /*
- * The same twice more, for the kernel lets programs of one kind alone use a devmap. In a chain of XDP programs uplink_rx
- * is of another: it takes no frames of several buffers. And TC is.
+ * The same twice more, for the kernel lets programs of one kind alone use a devmap. In a chain of XDP programs
+ * uplink_rx is of another: it takes no frames of several buffers. And TC is.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);

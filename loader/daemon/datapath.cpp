@@ -144,8 +144,8 @@ Expected<void> Datapath::load(const Config& config) {
   skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
   skeleton_->rodata->send_fragments = config.send_fragments;
   skeleton_->rodata->guard_loopback = config.guard;
-  // Before 6.3 the kernel shows frames of several buffers to programs, and loses those that are redirected. It gives none
-  // to programs that do not ask.
+  // Before 6.3 the kernel shows frames of several buffers to programs, and loses those that are redirected. It gives
+  // none to programs that do not ask.
   if (config.multi_buffer)
     for (bpf_program* program : {skeleton_->progs.uplink_rx, skeleton_->progs.vport_rx, skeleton_->progs.vport_tx})
       bpf_program__set_flags(program, bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS);

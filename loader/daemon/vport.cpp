@@ -241,8 +241,8 @@ Expected<void> Vport::pin_link(const Fd& link, const std::string& name) {
   return {};
 }
 
-// The host end last: its peer is up, so it has a carrier at once. Had it to wait for one, what the host sends it would be
-// lost until the kernel's link watch comes by.
+// The host end last: its peer is up, so it has a carrier at once. Had it to wait for one, what the host sends it would
+// be lost until the kernel's link watch comes by.
 Expected<void> Vport::set_up_ends(std::uint32_t queue) {
   if (auto up = stack_links().set_up(lease_.slot() + queue); !up) return up;
   return host_.links.set_up(host_ends_[queue].ifindex());

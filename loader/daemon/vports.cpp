@@ -100,9 +100,10 @@ Expected<Vports::Opened> Vports::open(const VportOwner& owner, const protocol::O
                                       std::uint32_t uplink_mtu) {
   if (auto valid = check_request(request); !valid) return std::unexpected(valid.error());
   if ((request.flags & MSTACK_VPORT_MULTI_BUFFER) != 0 && !host_.takes_multi_buffer)
-    return failure(EOPNOTSUPP,
-                   "packets of several frames (multi_buffer) need Linux 6.6: without them, frames of 4096 bytes take an "
-                   "MTU of 3498");
+    return failure(
+        EOPNOTSUPP,
+        "packets of several frames (multi_buffer) need Linux 6.6: without them, frames of 4096 bytes take an "
+        "MTU of 3498");
   remove_residues();  // a user who has just closed a vport may open another
   const VportSize size = {.queues = request.queues, .umem_bytes = umem_bytes_of(request)};
   if (auto allowed = ledger_.check_vport(owner.uid, size); !allowed) return std::unexpected(allowed.error());

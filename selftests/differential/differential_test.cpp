@@ -19,7 +19,7 @@
 namespace differential {
 namespace {
 
-constexpr std::uint64_t frames_unless_given = 2'000'000;
+constexpr std::uint64_t frames_unless_given = 10'000'000;
 constexpr std::uint64_t frames_to_see_everything = 1'000'000;
 constexpr std::uint64_t frames_of_a_population = 20'000;
 
@@ -34,7 +34,7 @@ struct Campaign {
   std::atomic<bool> over = false;
   std::mutex mutex;
   Seen seen;
-  std::map<mstack_verdict, std::uint64_t> tagged;
+  std::map<mstack_verdict, std::uint64_t> tagged, jumbo;
   std::uint64_t lost = 0;
 
   void differs(std::uint64_t seed, const std::string& before, const std::string& after) {
@@ -96,14 +96,20 @@ void work(Campaign& campaign, std::uint64_t seed, bool send_fragments) {
   const std::lock_guard lock(campaign.mutex);
   for (const auto& [key, count] : trial.seen()) campaign.seen[key] += count;
   for (const auto& [verdict, count] : trial.tagged()) campaign.tagged[verdict] += count;
+  for (const auto& [verdict, count] : trial.jumbo()) campaign.jumbo[verdict] += count;
   campaign.lost += trial.lost();
 }
 
 TEST(Differential, EveryProgramDecidesAsTheModel) {
   const std::uint64_t seed = mstack::test::seed();
   const unsigned threads = std::max(1U, std::min(4U, std::thread::hardware_concurrency()));
-  Campaign campaign{
-      .frames = frames_wanted() / threads, .over = false, .mutex = {}, .seen = {}, .tagged = {}, .lost = 0};
+  Campaign campaign{.frames = frames_wanted() / threads,
+                    .over = false,
+                    .mutex = {},
+                    .seen = {},
+                    .tagged = {},
+                    .jumbo = {},
+                    .lost = 0};
   std::cout << "MSTACK_SEED=" << seed << ", " << campaign.frames * threads << " frames in " << threads << " threads\n";
   {
     std::vector<std::jthread> workers;
@@ -125,6 +131,10 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
   for (const mstack_verdict verdict :
        {MSTACK_RX_STEERED, MSTACK_RX_DELIVERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_TX_SENT})
     EXPECT_NE(campaign.tagged[verdict], 0U) << name_of(verdict) << " with tags was never read";
+  for (const mstack_verdict verdict :
+       {MSTACK_RX_STEERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_RX_PASS_MALFORMED, MSTACK_TX_SENT, MSTACK_TX_DROP_TOO_BIG,
+        MSTACK_TX_DROP_MALFORMED, MSTACK_TX_TO_STACK})
+    EXPECT_NE(campaign.jumbo[verdict], 0U) << name_of(verdict) << " of a jumbo frame was never read";
   EXPECT_LT(campaign.lost * 20, followed(campaign.seen)) << "more are lost than a table of this size loses";
 }
 

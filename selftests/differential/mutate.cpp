@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What an attacker, a broken sender or a broken link makes of a frame.
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "frames.hpp"
@@ -8,7 +10,7 @@ namespace differential {
 namespace {
 
 constexpr std::size_t shortest = 14;   // of what BPF_PROG_TEST_RUN takes
-constexpr std::size_t longest = 3400;  // in one page, with what the kernel keeps of it for itself
+constexpr std::size_t longest = 9100;  // a jumbo frame and a little: three pages, of which a program sees the first
 
 std::size_t offset_near_headers(Random& random, const Draft& draft) {
   return random.below(std::min<std::size_t>(draft.size(), 128));
@@ -78,6 +80,18 @@ void insert_or_remove(Random& random, Draft& draft) {
   }
 }
 
+// A jumbo frame, of which all lengths are right but what tags and extension headers may hide.
+void grow(Random& random, Draft& draft) {
+  const bool is_ip4 = draft.size() >= 42 && draft.bytes[12] == 0x08 && draft.bytes[13] == 0x00;
+  const bool is_ip6 = draft.size() >= 62 && draft.bytes[12] == 0x86 && draft.bytes[13] == 0xdd;
+  if (!is_ip4 && !is_ip6) return;
+  draft.bytes.resize(random.one_in(2) ? random.between(3400, longest) : 9014 + random.below(3), random.byte());
+  const std::size_t packet = draft.size() - 14;
+  const std::size_t header = is_ip4 ? std::size_t{draft.bytes[14] & 0xfU} * 4 : 40;
+  draft.set16(is_ip4 ? 16 : 18, is_ip4 ? packet : packet - header);
+  if (draft.bytes[is_ip4 ? 23 : 20] == IPPROTO_UDP) draft.set16(14 + header + 4, packet - header);
+}
+
 }  // namespace
 
 void correct_checksum(Draft& draft) {
@@ -91,6 +105,7 @@ void correct_checksum(Draft& draft) {
 }
 
 void mutate(Random& random, Draft& draft) {
+  if (random.one_in(16)) grow(random, draft);
   for (std::size_t count = random.one_in(2) ? 0 : random.between(1, 4); count != 0; --count) {
     switch (random.below(10)) {
       case 0: truncate(random, draft); break;

@@ -14,7 +14,7 @@
 namespace differential {
 namespace {
 
-constexpr std::size_t largest_frame = 4096;
+constexpr std::size_t largest_frame = 16384;
 
 [[noreturn]] void fail(const std::string& what, int error) {
   throw std::system_error(error, std::generic_category(), what);
@@ -73,7 +73,10 @@ Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> sl
       act(i, bpf_object__find_program_by_name(skeleton_->obj, name_of(static_cast<Program>(i))));
     }
   };
-  each([](std::size_t, bpf_program* one) { bpf_program__set_autoload(one, true); });
+  each([](std::size_t i, bpf_program* one) {
+    bpf_program__set_autoload(one, true);
+    if (!is_tc(static_cast<Program>(i))) bpf_program__set_flags(one, bpf_program__flags(one) | BPF_F_XDP_HAS_FRAGS);
+  });
   check(mstack_bpf__load(skeleton_.get()), "load the programs");
   each([this](std::size_t i, const bpf_program* one) { fds_[i] = bpf_program__fd(one); });
 

@@ -15,6 +15,8 @@
 namespace differential {
 namespace {
 
+constexpr std::size_t one_page = 4096;
+
 using model::Action;
 using model::is_tagged;
 using model::View;
@@ -143,7 +145,10 @@ std::optional<std::string> Trial::run(const Step& step) {
   ++frames_;
   settle_doubt(step, expected, outcome);
   ++seen_[{step.program, expected.kind, expected.is_ip6, outcome.verdict}];
-  if (outcome.verdict) tagged_[*outcome.verdict] += is_tagged(View(step.frame)) || is_tagged(View(outcome.frame));
+  if (outcome.verdict) {
+    tagged_[*outcome.verdict] += is_tagged(View(step.frame)) || is_tagged(View(outcome.frame));
+    jumbo_[*outcome.verdict] += step.frame.size() > one_page;
+  }
   const std::string difference = compare(step, expected, outcome);
   if (difference.empty()) return std::nullopt;
   return difference + "\n  program: " + text(action_of(step.program, outcome.action)) + ", " +

@@ -53,8 +53,9 @@ class Trial {
 
   std::uint64_t frames() const { return frames_; }
   const Seen& seen() const { return seen_; }
-  // How many of a verdict came or left with tags.
+  // How many of a verdict came or left with tags, and how many were more than a buffer holds.
   const std::map<mstack_verdict, std::uint64_t>& tagged() const { return tagged_; }
+  const std::map<mstack_verdict, std::uint64_t>& jumbo() const { return jumbo_; }
   // Fragments of which the programs had lost the first to another, where the model, which loses none, had it.
   std::uint64_t lost() const { return lost_; }
 
@@ -75,7 +76,7 @@ class Trial {
   std::map<std::pair<model::Tuple, model::Tuple>, std::uint32_t> queue_of_flow_;
   Seen seen_;
   std::uint64_t frames_ = 0;
-  std::map<mstack_verdict, std::uint64_t> tagged_;
+  std::map<mstack_verdict, std::uint64_t> tagged_, jumbo_;
   std::uint64_t lost_ = 0;
   Clock::time_point enough_;  // of minimising
 };

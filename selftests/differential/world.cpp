@@ -107,7 +107,8 @@ World::World(bool send_fragments) {
   add_host_end("host0", 1, 1);
   add_host_end("host1", 2, 2);
   add_host_end("host2", 1, 3);
-  add_device("up0", true, true);
+  Netns::ip("link set up0 mtu 9000");
+  add_device("up0", true, true, 9000);
   add_device("up1", true, false);
   add_device("away0", false, false);
   add_vlan("vlan0", "up0", {{0x8100, 100}});
@@ -129,15 +130,15 @@ World::World(bool send_fragments) {
                  {up0, up0, up0, Netns::ifindex("away0")}}};
 }
 
-void World::add_device(const char* name, bool uplink, bool takes_xdp_frames) {
+void World::add_device(const char* name, bool uplink, bool takes_xdp_frames, std::uint16_t mtu) {
   const std::uint32_t ifindex = Netns::ifindex(name);
-  model::Device device{.uplink = uplink, .takes_xdp_frames = takes_xdp_frames};
+  model::Device device{.uplink = uplink, .takes_xdp_frames = takes_xdp_frames, .mtu = mtu};
   std::ranges::copy(Netns::mac(name), device.mac.begin());
   state_.devices[ifindex] = device;
   if (!uplink) return;
   mstack_uplink info{};
   std::strncpy(info.name, name, sizeof info.name - 1);
-  info.flags = MSTACK_UPLINK_NATIVE | (takes_xdp_frames ? MSTACK_UPLINK_XMIT : 0);
+  info.flags = MSTACK_UPLINK_NATIVE | (takes_xdp_frames ? MSTACK_UPLINK_XMIT | MSTACK_UPLINK_XMIT_SG : 0);
   update(programs_->map("uplink_info"), ifindex, info);
   if (takes_xdp_frames) update(programs_->map("uplinks"), ifindex, ifindex);
 }

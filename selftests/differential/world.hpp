@@ -50,7 +50,7 @@ class World {
   static constexpr std::uint32_t slot_without_socket = 6;
 
  private:
-  void add_device(const char* name, bool uplink, bool takes_xdp_frames);
+  void add_device(const char* name, bool uplink, bool takes_xdp_frames, std::uint16_t mtu = 1500);
   void add_vlan(const char* name, const char* uplink, const model::Tags& tags);
   void add_host_end(const char* name, std::uint32_t vport, std::uint32_t slot);
   void add_route(std::string_view prefix, unsigned length, std::uint32_t device, std::string_view gateway = {},
