@@ -8,7 +8,8 @@
  * parse.h is strict, since what it takes is let through. Here what is recognised is stopped, so this reads whatever a
  * receiver could at most read: no length but that of the packet itself is believed (the kernel writes new ones into
  * what a packet socket sends for it to cut up), what is odd is read over and not an excuse, and tags, options and
- * extension headers are walked. Whose headers cannot all be walked is refused if it is sent in this host's name.
+ * extension headers are walked. Whose headers cannot all be walked is refused if it is sent in this host's name, and
+ * whoever it names if not even the tags can.
  *
  * What nearly all packets are, TCP or UDP behind an IP header and from a port without claims, costs one array read.
  */
@@ -26,7 +27,8 @@
 /* What the source of a packet is read from, bit by bit. */
 struct sender {
 	struct mstack_tuple tuple;
-	__u32 at; /* the next header, from the frame's first byte */
+	__u32 at;  /* the next header, from the frame's first byte */
+	__u32 end; /* of the packet, as it says */
 	__be16 ethertype;
 	__u8 protocol; /* of the next header */
 	__u8 in_fragment;
@@ -37,6 +39,7 @@ enum sender_result {
 	SENDER_PASSED,	/* a header was, and there is another */
 	SENDER_NONE,	/* nobody could read ports from it */
 	SENDER_UNKNOWN, /* only the address could be read */
+	SENDER_HIDDEN,	/* not even that */
 };
 
 /* From wherever the packet's bytes are: only its beginning is where a program can see it. */
@@ -53,6 +56,7 @@ static __always_inline enum sender_result read_ipv4_sender(struct __sk_buff *skb
 		return SENDER_NONE;
 	address_from_ipv4(sender->tuple.addr, ip.saddr);
 	sender->protocol = ip.protocol;
+	sender->end = sender->at + bpf_ntohs(ip.tot_len);
 	sender->at += ip.ihl * 4;
 	sender->in_fragment = !!(ip.frag_off & bpf_htons(0x2000));
 	/* Alone it is no datagram: it is read together with its first one, which is stopped. */
@@ -68,6 +72,7 @@ static __always_inline enum sender_result read_ipv6_sender(struct __sk_buff *skb
 	address_from_ipv6(sender->tuple.addr, &ip.saddr);
 	sender->protocol = ip.nexthdr;
 	sender->at += sizeof(ip);
+	sender->end = sender->at + bpf_ntohs(ip.payload_len);
 	return SENDER_PASSED;
 }
 
@@ -84,6 +89,9 @@ static __always_inline enum sender_result read_network_sender(struct __sk_buff *
 			break;
 		at += 2;
 	}
+	/* A receiver takes off as many as there are. */
+	if (is_tag(ethertype))
+		return SENDER_HIDDEN;
 	sender->at = at;
 	sender->ethertype = ethertype;
 	if (ethertype == bpf_htons(ETH_P_IP))
@@ -95,11 +103,13 @@ static __always_inline enum sender_result read_network_sender(struct __sk_buff *
 static __always_inline enum sender_result read_next_header(struct __sk_buff *skb, struct sender *sender)
 {
 	bool ipv6 = sender->ethertype == bpf_htons(ETH_P_IPV6);
-	enum sender_result truncated = sender->in_fragment ? SENDER_UNKNOWN : SENDER_NONE;
 	__u8 header[4];
 
+	/* What a fragment has not, padding aside, is in the next one. */
+	if (sender->in_fragment && sender->at + sizeof(header) > sender->end)
+		return SENDER_UNKNOWN;
 	if (!read_at(skb, sender->at, header, sizeof(header)))
-		return truncated;
+		return sender->in_fragment ? SENDER_UNKNOWN : SENDER_NONE;
 	switch (sender->protocol) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
@@ -171,6 +181,8 @@ __noinline __weak int guard_slowly(struct __sk_buff *skb)
 		return GUARD_PASSES;
 	if (found == SENDER_FOUND)
 		return is_anothers(skb, &sender.tuple) ? MSTACK_GUARD_DROP_NOT_OWNER : GUARD_PASSES;
+	if (found == SENDER_HIDDEN)
+		return MSTACK_GUARD_DROP_HEADERS;
 	return is_local(sender.tuple.addr) ? MSTACK_GUARD_DROP_HEADERS : GUARD_PASSES;
 }
 

@@ -24,7 +24,7 @@ bool is_received(Program program) {
   return program == Program::uplink_rx || program == Program::vport_rx || program == Program::lo_tx;
 }
 
-// Up to six are read; more nobody reads.
+// Up to six are read. A receiver may read them all.
 void add_tags(Random& random, model::Bytes& frame) {
   if (frame.size() < 14) return;
   for (std::size_t count = random.between(1, 8); count != 0; --count) {

@@ -74,9 +74,9 @@ std::uint64_t followed(const Seen& seen) {
   return sum;
 }
 
-void work(Campaign& campaign, std::uint64_t seed, bool send_fragments) {
+void work(Campaign& campaign, std::uint64_t seed, bool send_fragments, bool guard_loopback) {
   Random random(seed);
-  World world(send_fragments);
+  World world(send_fragments, guard_loopback);
   Trial trial(world);
   std::uint64_t next_population = 0;
   while (trial.frames() < campaign.frames && !campaign.over) {
@@ -115,9 +115,9 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
     std::vector<std::jthread> workers;
     Random seeds(seed);
     for (unsigned i = 0; i < threads; ++i) {
-      workers.emplace_back([&campaign, own = seeds.next(), send_fragments = i % 4 != 3] {
+      workers.emplace_back([&campaign, own = seeds.next(), send_fragments = i % 4 != 3, guard_loopback = i % 2 != 0] {
         try {
-          work(campaign, own, send_fragments);
+          work(campaign, own, send_fragments, guard_loopback);
         } catch (const std::exception& error) {
           campaign.differs(own, error.what(), "");
         }

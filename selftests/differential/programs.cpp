@@ -52,11 +52,13 @@ void Unmap::operator()(void* memory) const {
   munmap(memory, size);
 }
 
-Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> slots, bool send_fragments)
+Programs::Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> slots, bool send_fragments,
+                   bool guard_loopback)
     : skeleton_(mstack_bpf__open()), slots_(slots.begin(), slots.end()), stats_before_(slots.size()) {
   if (!skeleton_) fail("open the skeleton", errno);
   skeleton_->rodata->netns_cookie = netns_cookie;
   skeleton_->rodata->send_fragments = send_fragments;
+  skeleton_->rodata->guard_loopback = guard_loopback;
   skeleton_->rodata->neighbour_interval_ns =
       0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   make_plain_array(skeleton_->maps.counters);

@@ -52,7 +52,7 @@ struct Unmap {
 class Programs {
  public:
   // Counts of these slots are watched. Throws std::system_error.
-  Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> slots, bool send_fragments);
+  Programs(std::uint64_t netns_cookie, std::span<const std::uint32_t> slots, bool send_fragments, bool guard_loopback);
   ~Programs();
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;

@@ -86,7 +86,7 @@ model::Decision Trial::decide(const Step& step) {
     case Program::vport_tx: return model::vport_tx(world_.state(), memory_, frame, step.ingress);
     case Program::vport_tx_slow: return model::vport_tx_slow(world_.state(), memory_, frame, step.ingress);
     case Program::lo_tx: return model::lo_tx(world_.state(), memory_, frame);
-    case Program::uplink_tx: return model::uplink_tx(world_.state(), frame, step.ingress);
+    case Program::uplink_tx: return model::uplink_tx(world_.state(), frame);
   }
   throw std::logic_error("no such program");
 }

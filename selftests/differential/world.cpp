@@ -81,8 +81,9 @@ void await_local_routes() {
 
 }  // namespace
 
-World::World(bool send_fragments) {
+World::World(bool send_fragments, bool guard_loopback) {
   state_.send_fragments = send_fragments;
+  state_.guards_loopback = guard_loopback;
   veth("s5", "h5", " index 5");
   veth("s6", "h6", " index 6");
   for (const char* name : {"host0", "host1", "host2"}) {
@@ -93,7 +94,7 @@ World::World(bool send_fragments) {
   }
   for (const char* name : {"up0", "up1", "away0", "vlan0", "vlan1", "vlan2"}) veth(name, std::string("far-") + name);
 
-  programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched, send_fragments);
+  programs_ = std::make_unique<Programs>(netns_.cookie(), slots_watched, send_fragments, guard_loopback);
   socket_ = std::make_unique<bpf_test::Xsk>("s5");
   update(programs_->map("vport_xsks"), slot_with_socket, socket_->fd());
   veth("narrow", "far-narrow");

@@ -25,7 +25,7 @@ namespace differential {
 
 class World {
  public:
-  explicit World(bool send_fragments);
+  World(bool send_fragments, bool guard_loopback);
 
   // Claims, known addresses and whose errors are spent anew, in the maps and in the model's state.
   void populate(Random& random);

@@ -83,7 +83,7 @@ class Guard : public NetTest {
     out.insert(at, headers.begin(), headers.end());
     return out;
   }
-  static Bytes tagged(Bytes frame, std::initializer_list<std::uint16_t> types) {
+  static Bytes tagged(Bytes frame, const std::vector<std::uint16_t>& types) {
     for (const std::uint16_t type : types) {
       const Bytes tag{static_cast<std::uint8_t>(type >> 8), static_cast<std::uint8_t>(type), 0, 5};
       frame.insert(frame.begin() + 12, tag.begin(), tag.end());
@@ -117,7 +117,8 @@ std::vector<Attack> Guard::attacks() const {
                            {"TCP over IPv6", frame(World::tcp(claimed6, wire_6, "attack"))},
                            {"tagged", tagged(udp, {0x8100})},
                            {"tagged, IPv6", tagged(udp6, {0x88a8})},
-                           {"tagged twice", tagged(udp, {0x8100, 0x88a8})}};
+                           {"tagged twice", tagged(udp, {0x8100, 0x88a8})},
+                           {"tagged six times", tagged(udp, std::vector<std::uint16_t>(6, 0x8100))}};
   // What the kernel writes anew when it cuts up what a packet socket gave it may say anything before.
   Bytes odd = udp;
   odd[ethernet_size + 2] = odd[ethernet_size + 3] = 0;
@@ -205,12 +206,35 @@ TEST_F(Guard, WhatCannotBeReadIsRefusedInThisHostsNameAlone) {
   cut.resize(ethernet_size + 48);
   injector.send(cut);
   EXPECT_EQ(unreadable(), 2U);
+  // What is behind its end is nothing to a receiver, whatever port it looks like.
+  cut[ethernet_size + 4] = 0;
+  cut[ethernet_size + 5] = 8;
+  cut.insert(cut.end(), {17, 0, 1, 4, 0, 0, 0, 0, 0x1b, 0x59, 0, 0});
+  injector.send(cut);
+  EXPECT_EQ(unreadable(), 3U);
   const Bytes foreign = address_bytes(far6);
   std::ranges::copy(foreign, seven.begin() + ethernet_size + 8);
   injector.send(seven);
   settle(*capture);
   EXPECT_EQ(arrived(*capture, "attack"), 1U);
-  EXPECT_EQ(unreadable(), 2U);
+  EXPECT_EQ(unreadable(), 3U);
+}
+
+// A receiver takes off priority tags, all that there are; nobody else has use for so many.
+TEST_F(Guard, BehindMoreTagsThanAreReadNothingLeaves) {
+  begin();
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, claimed4);
+  const auto capture = world().capture();
+  const PacketSocket injector(world().host(), uplink);
+  const Bytes udp = frame(World::udp(claimed4, wire_4, "attack"));
+  std::uint64_t sent = 0;
+  for (const std::size_t tags : {7U, 8U, 20U, 300U}) {
+    injector.send(tagged(udp, std::vector<std::uint16_t>(tags, 0x8100)));
+    EXPECT_EQ(unreadable(), ++sent) << tags;
+  }
+  settle(*capture);
+  EXPECT_EQ(arrived(*capture, "attack"), 0U);
 }
 
 TEST_F(Guard, WhatIsNoneOfItsBusinessLeaves) {

@@ -8,7 +8,7 @@ namespace {
 
 // The most that a receiver could take for the sender, whatever lengths the headers say.
 struct Sender {
-  Address address;
+  std::optional<Address> address;   // none: behind more tags than are read
   std::optional<Tuple> tuple = {};  // none: the ports are behind more than is read
 };
 
@@ -35,9 +35,10 @@ std::optional<std::size_t> length_of(std::uint8_t protocol, bool is_ip6, std::ui
   }
 }
 
-std::optional<Sender> behind(View frame, std::size_t at, std::uint8_t protocol, bool is_ip6, bool is_cut,
-                             const Address& address) {
+std::optional<Sender> behind(View frame, std::size_t at, std::size_t end, std::uint8_t protocol, bool is_ip6,
+                             bool is_cut, const Address& address) {
   for (unsigned headers = 0; headers <= headers_walked; ++headers) {
+    if (is_cut && end < at + 4) return Sender{.address = address};
     const auto start = readable(frame, at, 4);
     if (!start) return is_cut ? std::optional(Sender{.address = address}) : std::nullopt;
     if (has_ports(protocol)) return Sender{.address = address, .tuple = Tuple{address, start->u16(0), protocol}};
@@ -60,34 +61,46 @@ std::optional<Sender> sender_of(View frame) {
   for (; type && (type->u16(0) == 0x8100 || type->u16(0) == 0x88a8) && tags < headers_walked; ++tags)
     type = readable(frame, at += 4, 2);
   if (!type) return std::nullopt;
+  if (type->u16(0) == 0x8100 || type->u16(0) == 0x88a8) return Sender{.address = std::nullopt};
   at += 2;
   if (type->u16(0) == type_ip4) {
     const auto ip = readable(frame, at, 20);
     if (!ip || (ip->u16(6) & 0x1fff) != 0) return std::nullopt;
-    return behind(frame, at + std::size_t{4} * (ip->u8(0) & 15U), ip->u8(9), false, (ip->u16(6) & 0x2000) != 0,
-                  Address::ip4(ip->part(12, 4)));
+    return behind(frame, at + std::size_t{4} * (ip->u8(0) & 15U), at + ip->u16(2), ip->u8(9), false,
+                  (ip->u16(6) & 0x2000) != 0, Address::ip4(ip->part(12, 4)));
   }
   const auto ip = readable(frame, at, 40);
   if (type->u16(0) != type_ip6 || !ip) return std::nullopt;
-  return behind(frame, at + 40, ip->u8(6), true, false, Address::ip6(ip->part(8, 16)));
+  return behind(frame, at + 40, at + 40 + ip->u16(4), ip->u8(6), true, false, Address::ip6(ip->part(8, 16)));
 }
 
 }  // namespace
 
-Decision uplink_tx(const State& state, View frame, std::uint32_t device) {
-  Decision leaves{.action = Action::pass};
-  const auto known = state.devices.find(device);
+std::optional<mstack_verdict> guarded(const State& state, View frame) {
   const auto sender = sender_of(frame);
-  if (!sender || known == state.devices.end() || !known->second.uplink) return leaves;
+  if (!sender) return std::nullopt;
   if (!sender->tuple) {
-    if (!state.is_local(sender->address)) return leaves;
-    return {.action = Action::drop, .verdict = MSTACK_GUARD_DROP_HEADERS};
+    if (sender->address && !state.is_local(*sender->address)) return std::nullopt;
+    return MSTACK_GUARD_DROP_HEADERS;
   }
   const Claim* claim = state.find(*sender->tuple);
   const auto exact = state.claims.find(*sender->tuple);
   const bool is_exact = exact != state.claims.end() && claim == &exact->second;
-  if (sender->address.is_any() || claim == nullptr || (!is_exact && !state.is_local(sender->address))) return leaves;
-  return {.action = Action::drop, .verdict = MSTACK_GUARD_DROP_NOT_OWNER};
+  if (sender->tuple->address.is_any() || claim == nullptr) return std::nullopt;
+  if (!is_exact && !state.is_local(sender->tuple->address)) return std::nullopt;
+  return MSTACK_GUARD_DROP_NOT_OWNER;
+}
+
+Decision uplink_tx(const State& state, View frame) {
+  const auto verdict = guarded(state, frame);
+  Decision decision{.action = verdict ? Action::drop : Action::pass, .verdict = verdict};
+  const auto link = read_link(frame);
+  auto network = link ? read_network(*link) : std::unexpected(link.error());
+  if (!network) return decision;
+  (void)walk(*network, Direction::received);
+  decision.kind = kind_of(*network);
+  decision.is_ip6 = network->is_ip6;
+  return decision;
 }
 
 }  // namespace model

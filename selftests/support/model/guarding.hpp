@@ -6,7 +6,10 @@
 
 namespace model {
 
-// A frame on its way out of a device, of no socket that owns a claim. No verdict: it leaves.
-Decision uplink_tx(const State& state, View frame, std::uint32_t device);
+// Why a frame, of no socket that owns a claim, may not leave this host or come back to it. None: it may.
+std::optional<mstack_verdict> guarded(const State& state, View frame);
+
+// On its way out of an uplink.
+Decision uplink_tx(const State& state, View frame);
 
 }  // namespace model

@@ -57,6 +57,7 @@ struct Route {
 
 struct State {
   bool send_fragments = false;
+  bool guards_loopback = false;
   std::map<Tuple, Claim> claims;
   std::set<Address> host;                        // addresses that the kernel has, as its routes see it
   std::set<Address> local;                       // those that mstackd knows of
