@@ -147,7 +147,7 @@ class Sender {
     for (; unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush())
       queue.receive(batch, [](std::span<const mstack::Frame>) {});
     if (!unsent) return std::unexpected(unsent.error());
-    sent_ -= *unsent;
+    sent_ -= (*unsent + frames_each_ - 1) / frames_each_;
     worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
     return {};
   }
@@ -185,6 +185,7 @@ class Sender {
       for (const mstack::Frame& frame : packet) queue.give_back(frame);
       return false;
     }
+    frames_each_ = count;
     ++sent_;
     return true;
   }
@@ -205,7 +206,8 @@ class Sender {
   std::size_t checksum_at_;
   std::uint16_t checksum_ = 0;
   bool stamped_ = false;
-  std::uint64_t sent_ = 0;
+  std::uint64_t sent_ = 0;         // packets
+  std::uint64_t frames_each_ = 1;  // of one
 };
 
 int fail(const mstack::Error& error) {

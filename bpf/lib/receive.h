@@ -30,8 +30,9 @@ static __always_inline enum mstack_verdict why_passed(enum parse_result parsed)
 	}
 }
 
-static __always_inline enum mstack_verdict settle_first(const struct packet *packet, const struct fragment *fragment,
-							enum parse_result parsed, struct datagram_place *place)
+static __always_inline enum mstack_verdict settle_received_first(const struct packet *packet,
+								 const struct fragment *fragment,
+								 enum parse_result parsed, struct datagram_place *place)
 {
 	enum mstack_verdict verdict = why_passed(parsed);
 	union owner owner = {};
@@ -45,8 +46,8 @@ static __always_inline enum mstack_verdict settle_first(const struct packet *pac
 	return verdict;
 }
 
-static __always_inline enum mstack_verdict settle_later(struct packet *packet, const struct fragment *fragment,
-							struct datagram_place *place)
+static __always_inline enum mstack_verdict settle_received_later(struct packet *packet, const struct fragment *fragment,
+								 struct datagram_place *place)
 {
 	union owner owner = {};
 	struct recalled first;
@@ -76,8 +77,8 @@ static __always_inline enum mstack_verdict settle_received(struct packet *packet
 	if (!place)
 		return MSTACK_RX_PASS_FRAGMENT;
 	if (fragment.kind == FIRST_FRAGMENT)
-		return settle_first(packet, &fragment, parsed, place);
-	return settle_later(packet, &fragment, place);
+		return settle_received_first(packet, &fragment, parsed, place);
+	return settle_received_later(packet, &fragment, place);
 }
 
 /* Not static, so that the verifier looks at them once, apart from all the ways that lead here. */

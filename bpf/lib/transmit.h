@@ -13,7 +13,7 @@
 /*
  * What a receiver joins is joined by addresses and a number that all vports of an address share. Who may send fragments
  * can, with one that the receiver keeps alone, write into the next datagram of that number, whoever sends it.
- * settle_later() makes that hard, not impossible: so it is for mstackd to allow (--send-fragments).
+ * settle_sent_later() makes that hard, not impossible: so it is for mstackd to allow (--send-fragments).
  */
 const volatile __u8 send_fragments __weak;
 
@@ -58,9 +58,10 @@ static __always_inline enum mstack_verdict why_dropped(enum parse_result parsed)
 	}
 }
 
-static __always_inline enum mstack_verdict settle_first(const struct mstack_host_end *from, const struct packet *packet,
-							const struct fragment *fragment, enum parse_result parsed,
-							struct datagram_place *place)
+static __always_inline enum mstack_verdict settle_sent_first(const struct mstack_host_end *from,
+							     const struct packet *packet,
+							     const struct fragment *fragment, enum parse_result parsed,
+							     struct datagram_place *place)
 {
 	__u64 cookie = parsed == PARSED ? cookie_of(&packet->source, from->vport) : 0;
 
@@ -72,8 +73,9 @@ static __always_inline enum mstack_verdict settle_first(const struct mstack_host
 	return parsed == PARSED ? MSTACK_TX_SENT : why_dropped(parsed);
 }
 
-static __always_inline enum mstack_verdict settle_later(const struct mstack_host_end *from, struct packet *packet,
-							const struct fragment *fragment, struct datagram_place *place)
+static __always_inline enum mstack_verdict settle_sent_later(const struct mstack_host_end *from, struct packet *packet,
+							     const struct fragment *fragment,
+							     struct datagram_place *place)
 {
 	struct recalled first;
 	__u64 cookie;
@@ -107,8 +109,8 @@ static __always_inline enum mstack_verdict settle_fragment(const struct mstack_h
 	if (!place)
 		return MSTACK_TX_DROP_NO_VPORT;
 	if (fragment.kind == FIRST_FRAGMENT)
-		return settle_first(from, packet, &fragment, parsed, place);
-	return settle_later(from, packet, &fragment, place);
+		return settle_sent_first(from, packet, &fragment, parsed, place);
+	return settle_sent_later(from, packet, &fragment, place);
 }
 
 /* Not static, so that the verifier looks at them once, apart from all the ways that lead here. */

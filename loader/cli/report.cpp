@@ -29,6 +29,9 @@ const char* in_chain(const mstack_uplink& uplink) {
 const char* path_of(const mstack_uplink& uplink) {
   return uplink.flags & MSTACK_UPLINK_XMIT ? "xdp" : "tc";
 }
+const char* path_of_buffers(const mstack_uplink& uplink) {
+  return uplink.flags & MSTACK_UPLINK_XMIT && uplink.flags & MSTACK_UPLINK_XMIT_SG ? "xdp" : "tc";
+}
 const char* state_of(const mstack_uplink& uplink) {
   if (uplink.flags & MSTACK_UPLINK_GONE) return "gone";
   return uplink.flags & MSTACK_UPLINK_DOWN ? "down" : "up";
@@ -77,6 +80,7 @@ Json uplinks_json(const std::vector<UplinkEntry>& uplinks, const std::vector<Vla
                     {"chained", gone ? Json() : Json((info.flags & MSTACK_UPLINK_CHAINED) != 0)},
                     {"guarded", gone ? Json() : Json((info.flags & MSTACK_UPLINK_GUARDED) != 0)},
                     {"sends_by", gone ? Json() : Json(path_of(info))},
+                    {"sends_buffers_by", gone ? Json() : Json(path_of_buffers(info))},
                     {"stays", (info.flags & MSTACK_UPLINK_STAYS) != 0},
                     {"state", state_of(info)},
                     {"vlans", vlans_json(vlans, ifindex)}});

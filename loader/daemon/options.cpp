@@ -56,8 +56,9 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   app.add_flag("--keep", options.keep, "On the end, leave everything in place: running stacks go on");
   app.add_flag("--send-fragments", options.send_fragments,
                "Let stacks send fragments: only where they may write into each other's fragmented datagrams");
-  app.add_flag("!--no-guard", options.guard,
-               "Let others than a claim's owner send from its tuple: raw and packet sockets, address translation");
+  app.add_flag_callback(
+      "--no-guard", [&options] { options.guard = false; },
+      "Let others than a claim's owner send from its tuple: raw and packet sockets, address translation");
   app.add_option("--group", options.group, "Only root and this group may connect [everybody]")->type_name("GROUP");
   app.add_option("--claims", options.claims, "Claims that there can be in all [65536]")
       ->check(CLI::Range(1u, 1u << 24))

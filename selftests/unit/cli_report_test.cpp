@@ -134,11 +134,11 @@ TEST(Report, Uplinks) {
                    inner = {.protocol = htons(0x8100), .id = htons(7)};
   report.vlans = {vlan_of(4, "eth0.7", 2, {inner}), vlan_of(6, "q\033q", 2, {outer, inner})};
   EXPECT_EQ(Json::parse(R"({"uplinks": [
-    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "stays": true, "state": "up",
+    {"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "sends_buffers_by": "xdp", "stays": true, "state": "up",
      "vlans": [{"ifindex": 4, "name": "eth0.7", "tags": [{"protocol": "802.1Q", "id": 7}]},
                {"ifindex": 6, "name": "q?q", "tags": [{"protocol": "802.1ad", "id": 200}, {"protocol": "802.1Q", "id": 7}]}]},
-    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "guarded": false, "sends_by": "tc", "stays": false, "state": "down", "vlans": []},
-    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "guarded": null, "sends_by": null, "stays": true, "state": "gone", "vlans": []}]})"),
+    {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": true, "guarded": false, "sends_by": "tc", "sends_buffers_by": "tc", "stays": false, "state": "down", "vlans": []},
+    {"ifindex": null, "name": "usb0", "mode": null, "chained": null, "guarded": null, "sends_by": null, "sends_buffers_by": null, "stays": true, "state": "gone", "vlans": []}]})"),
             report.json());
   EXPECT_EQ(
       "UPLINK  IFINDEX  STATE  XDP               GUARDED  SENDS BY                               WHEN MSTACKD ENDS  "
@@ -209,8 +209,8 @@ TEST(Report, Status) {
   report.counters[MSTACK_TX_DROP_NO_ROUTE] = 6;
   EXPECT_EQ(Json::parse(R"({"daemon": {"state": "running", "pid": 42, "run_dir": "/r"}, "pin_dir": "/p", "schema": 1,
     "started": "2023-11-14T22:13:20Z", "netns_cookie": 5,
-    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "stays": true, "state": "up", "vlans": []},
-                {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": false, "guarded": false, "sends_by": "tc", "stays": false, "state": "up", "vlans": []}],
+    "uplinks": [{"ifindex": 2, "name": "eth0", "mode": "native", "chained": false, "guarded": true, "sends_by": "xdp", "sends_buffers_by": "xdp", "stays": true, "state": "up", "vlans": []},
+                {"ifindex": 9, "name": "wlan0", "mode": "generic", "chained": false, "guarded": false, "sends_by": "tc", "sends_buffers_by": "tc", "stays": false, "state": "up", "vlans": []}],
     "vports": 2, "claims": {"used": 3, "size": 64},
     "packets": {"received": 7, "sent": 1, "dropped": 6, "to_kernel": 100}})"),
             report.json());

@@ -71,6 +71,18 @@ TEST_F(MultiBuffer, OrFrameByFrame) {
   expect_none_lost();
 }
 
+// As before there were packets of several frames: what it does with them is for one alone to do.
+TEST_F(MultiBuffer, AGenericCallbackTakesFrames) {
+  ASSERT_TRUE(kernel.deliver({1792, 5}));
+  std::vector<std::size_t> sizes;
+  path.receive(64, [&](auto frame) {
+    sizes.push_back(frame.size());
+    EXPECT_FALSE(frame.resize(std::size_t{1} << 20));
+  });
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{1792, 5}));
+  expect_none_lost();
+}
+
 TEST_F(MultiBuffer, NoPacketIsLeftHalfReceived) {
   ASSERT_TRUE(kernel.deliver(60));
   ASSERT_TRUE(kernel.deliver({100, 200, 300}));

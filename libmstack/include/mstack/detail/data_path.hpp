@@ -30,11 +30,12 @@ struct DataPathMemory {
 // Where the data of a new frame begins. The kernel leaves as much before a received one (XDP_PACKET_HEADROOM).
 inline constexpr std::uint32_t frame_headroom = 256;
 
-// Who is given the frames of a received packet: one after the other, or all at once.
+// Who is given the frames of a received packet: one after the other, or all at once. What takes anything, as a generic
+// lambda, takes frames.
 template <class Callback>
 concept FrameCallback = std::invocable<Callback, Frame>;
 template <class Callback>
-concept PacketCallback = std::invocable<Callback, std::span<Frame>>;
+concept PacketCallback = !FrameCallback<Callback> && std::invocable<Callback, std::span<Frame>>;
 
 struct DataPathCounters {
   std::uint64_t rx_frames = 0, rx_bytes = 0;
