@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "daemon/chain.hpp"
+#include "daemon/egress.hpp"
 #include "daemon/log.hpp"
-#include "net/tc.hpp"
 #include "net/xdp_features.hpp"
 
 namespace mstack::daemon {
@@ -238,18 +238,16 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
 void Uplinks::guard(const net::Link& device, mstack_uplink& info) const {
   set_flag(info, MSTACK_UPLINK_GUARDED, false);
   if (!guarded_) {
-    if (auto detached = net::detach_tc_egress(device.ifindex); !detached)
+    if (auto detached = egress::detach(*datapath_, device.ifindex); !detached)
       log::warn("{}: {}", device.name, detached.error().what);
     return;
   }
-  const auto attached = net::attach_tc_egress(device.ifindex, datapath_->programs().uplink_tx);
+  const auto attached = egress::attach(*datapath_, {.ifindex = device.ifindex,
+                                                    .device = device.name,
+                                                    .program = datapath_->programs().uplink_tx,
+                                                    .loss = "is not guarded"});
   if (!attached) return log::warn("{} is not guarded: {}", device.name, attached.error().what);
   set_flag(info, MSTACK_UPLINK_GUARDED, true);
-  if (*attached == net::TcOrder::behind_others)
-    log::warn(
-        "other TC filters on the egress of {} come before MultiStack's: what they end the way of is not guarded (tc "
-        "filter show dev {} egress)",
-        device.name, device.name);
 }
 
 // In the maps, where BPF reads it.
@@ -267,7 +265,7 @@ Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
 }
 
 void Uplinks::forget(std::uint32_t ifindex) {
-  if (auto detached = net::detach_tc_egress(ifindex); !detached) log::warn("{}", detached.error().what);
+  if (auto detached = egress::detach(*datapath_, ifindex); !detached) log::warn("{}", detached.error().what);
   uplinks_.erase(ifindex);  // detaches, if it is ours
   (void)maps::Hash<std::uint32_t, std::uint32_t>(datapath_->map("uplinks")).erase(ifindex);
   (void)datapath_->uplink_info().erase(ifindex);
