@@ -156,7 +156,12 @@ void Daemon::attach_to_loopback() {
                                                     .device = "lo",
                                                     .program = datapath_->programs().lo_tx,
                                                     .loss = "does not reach stacks"});
+  on_loopback_ = attached.has_value();
   if (!attached) log::warn("sockets of this host do not reach stacks: the loopback device: {}", attached.error().what);
+}
+
+void Daemon::return_to_loopback() {
+  if (on_loopback_ && egress::is_lost(*datapath_, net::loopback_ifindex, "lo")) attach_to_loopback();
 }
 
 Expected<void> Daemon::start_serving() {
@@ -198,6 +203,10 @@ void Daemon::read_route_events() {
   for (const net::RouteEvent& event : *events) switch (event.kind) {
       case Kind::addresses_changed: sync_addresses(); break;
       case Kind::vlans_changed: uplinks_->vlans_changed(); break;
+      case Kind::filters_gone:
+        if (event.ifindex == net::loopback_ifindex) return_to_loopback();
+        uplinks_->filters_gone(event.ifindex);
+        break;
       case Kind::link_changed:
         uplinks_->link_changed(event);
         if (addresses_->is_outdated_by(event)) sync_addresses();
@@ -210,6 +219,7 @@ void Daemon::read_route_events() {
         log::info("more happened to devices and addresses than the kernel kept news of: looking at all of them");
         sync_addresses();
         uplinks_->resync();
+        return_to_loopback();
         look_for_host_ends();
         break;
     }

@@ -332,10 +332,24 @@ void Uplinks::vlans_changed() {
   if (auto synced = vlans_.sync(ifindexes); !synced) log::warn("VLANs: {}", synced.error().what);
 }
 
+// Ours is put back, unless it could not be put there before: what that attempt undid is news too.
+void Uplinks::filters_gone(std::uint32_t ifindex) {
+  const auto found = uplinks_.find(ifindex);
+  if (found == uplinks_.end() || !(found->second.info.flags & MSTACK_UPLINK_GUARDED)) return;
+  const auto device = links_->find(ifindex);
+  if (!device || !egress::is_lost(*datapath_, ifindex, device->name)) return;
+  guard(*device, found->second.info);
+  if (auto published = publish(ifindex, found->second); !published)
+    log::warn("{}: {}", device->name, published.error().what);
+}
+
 void Uplinks::resync() {
   std::vector<std::uint32_t> known;
   for (const auto& [ifindex, uplink] : uplinks_) known.push_back(ifindex);
-  for (const std::uint32_t ifindex : known) look_at(ifindex);
+  for (const std::uint32_t ifindex : known) {
+    look_at(ifindex);
+    filters_gone(ifindex);
+  }
   std::vector<std::string> names;
   for (const auto& [name, awaited] : awaited_) names.push_back(name);
   for (const std::string& name : names)

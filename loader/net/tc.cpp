@@ -130,6 +130,13 @@ Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex
   return filters;
 }
 
+Expected<std::optional<Filter>> own_filter(Netlink& netlink, const SharedEgress& egress) {
+  const auto filters = filters_of(netlink, egress.ifindex, clsact_egress);
+  if (!filters) return std::unexpected(filters.error());
+  const auto own = std::ranges::find_if(*filters, [&](const Filter& filter) { return filter.is_of(egress.claims); });
+  return own == filters->end() ? std::nullopt : std::optional(*own);
+}
+
 // An ingress qdisc takes filters for an egress, and runs them where packets come in.
 Expected<bool> has_ingress_qdisc(Netlink& netlink, std::uint32_t ifindex) {
   Request request(RTM_GETQDISC, 0, sizeof(tcmsg));
@@ -218,21 +225,28 @@ Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd) {
   return filters->front().is_multistacks() ? TcOrder::behind_multistack : TcOrder::behind_others;
 }
 
+Expected<bool> has_tc_egress(const SharedEgress& egress) {
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return std::unexpected(netlink.error());
+  const auto own = own_filter(*netlink, egress);
+  if (!own) return std::unexpected(own.error());
+  return own->has_value();
+}
+
 Expected<void> detach_tc_egress(const SharedEgress& egress) {
   const std::uint32_t ifindex = egress.ifindex;
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return std::unexpected(netlink.error());
-  const auto filters = filters_of(*netlink, ifindex, clsact_egress);
-  if (!filters) return std::unexpected(filters.error());
-  const auto own = std::ranges::find_if(*filters, [&](const Filter& filter) { return filter.is_of(egress.claims); });
-  if (own == filters->end()) return {};
+  const auto own = own_filter(*netlink, egress);
+  if (!own) return std::unexpected(own.error());
+  if (!*own) return {};
 
   Request request(RTM_DELTFILTER, 0, sizeof(tcmsg));
   address_filter(request.header<tcmsg>(),
-                 {.ifindex = ifindex, .parent = clsact_egress, .handle = own->handle, .priority = own->priority});
+                 {.ifindex = ifindex, .parent = clsact_egress, .handle = (*own)->handle, .priority = (*own)->priority});
   mnl_attr_put_strz(request.message(), TCA_KIND, "bpf");
   if (auto removed = netlink->request(request, "cannot remove a TC program"); !removed) return removed;
-  return own->name == name_with_qdisc ? remove_unused_clsact(*netlink, ifindex) : Expected<void>();
+  return (*own)->name == name_with_qdisc ? remove_unused_clsact(*netlink, ifindex) : Expected<void>();
 }
 
 Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex) {

@@ -30,6 +30,7 @@ enum class TcOrder : std::uint8_t { first, behind_others, behind_multistack };
 // does not see what they end the way of. One that uses the same claims is replaced where it is, with no gap. EBUSY: an
 // ingress qdisc is in the place of a clsact.
 Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd);
+[[nodiscard]] Expected<bool> has_tc_egress(const SharedEgress& egress);
 // Removes that, and the clsact qdisc if it came with a MultiStack's and nobody else uses it. Nothing there is no error.
 Expected<void> detach_tc_egress(const SharedEgress& egress);
 
