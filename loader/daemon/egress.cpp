@@ -18,8 +18,8 @@ Expected<void> attach(const Datapath& datapath, const Hook& hook) {
   if (!order) return std::unexpected(order.error());
   if (*order == net::TcOrder::behind_others)
     log::warn(
-        "other TC filters on the egress of {0} come before MultiStack's: what they end the way of {1} (tc filter show "
-        "dev {0} egress)",
+        "other TC programs or filters on the egress of {0} come before MultiStack's: what they end the way of {1} (tc "
+        "filter show dev {0} egress, bpftool net show dev {0})",
         hook.device, hook.loss);
   if (*order == net::TcOrder::behind_multistack)
     log::warn(

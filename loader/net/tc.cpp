@@ -137,6 +137,14 @@ Expected<std::optional<Filter>> own_filter(Netlink& netlink, const SharedEgress&
   return own == filters->end() ? std::nullopt : std::optional(*own);
 }
 
+// Programs that come before all filters. A kernel that does not know of them says EINVAL.
+bool has_tcx(std::uint32_t ifindex) {
+  constexpr auto tcx_egress = static_cast<bpf_attach_type>(47);  // Linux 6.6
+  struct bpf_prog_query_opts options = {};
+  options.sz = sizeof(options);
+  return ::bpf_prog_query_opts(static_cast<int>(ifindex), tcx_egress, &options) == 0 && options.prog_cnt > 0;
+}
+
 // An ingress qdisc takes filters for an egress, and runs them where packets come in.
 Expected<bool> has_ingress_qdisc(Netlink& netlink, std::uint32_t ifindex) {
   Request request(RTM_GETQDISC, 0, sizeof(tcmsg));
@@ -221,6 +229,7 @@ Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd) {
   }
   filters = filters_of(*netlink, ifindex, clsact_egress);
   if (!filters) return std::unexpected(filters.error());
+  if (has_tcx(ifindex)) return TcOrder::behind_others;
   if (filters->empty() || is_ours(filters->front())) return TcOrder::first;
   return filters->front().is_multistacks() ? TcOrder::behind_multistack : TcOrder::behind_others;
 }

@@ -2,7 +2,9 @@
 //
 // Nobody but its owner sends from a claimed tuple, whatever privilege it has and whatever a packet looks like. Every
 // attack is made with the guard off, too, when it succeeds.
+#include <bpf/bpf.h>
 #include <gtest/gtest.h>
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -10,6 +12,8 @@
 #include <netinet/udp.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -556,6 +560,37 @@ TEST_F(Guard, AFilterThatCannotBePutBackIsMissed) {
   EXPECT_TRUE(eventually([&] { return daemon().log().find("sockets of this host do not") != std::string::npos; }));
   for (const std::string& device : {uplink, std::string("lo")})
     World::in(world().host(), "tc qdisc del dev " + device + " ingress");
+}
+
+// A tcx program comes before every filter, and what it returns other than TCX_NEXT ends the way.
+TEST_F(Guard, ProgramsBeforeAllFiltersAreTold) {
+  constexpr auto tcx_egress = static_cast<bpf_attach_type>(47);  // Linux 6.6
+  const std::array<bpf_insn, 2> code{
+      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = -1},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  const Fd program{check(::bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "theirs", "GPL", code.data(), code.size(), nullptr),
+                         "load a TC program")};
+  std::vector<Fd> links;
+  for (const std::string& device : {uplink, std::string("lo")}) {
+    bpf_attr attributes{};
+    attributes.link_create.prog_fd = static_cast<__u32>(program.get());
+    attributes.link_create.target_ifindex = world().index_of(device);
+    attributes.link_create.attach_type = tcx_egress;
+    links.emplace_back(world().host().run(
+        [&] { return static_cast<int>(::syscall(SYS_bpf, BPF_LINK_CREATE, &attributes, sizeof(attributes))); }));
+    const int refusal = errno;
+    if (!links.back()) {
+      begin();
+      GTEST_SKIP() << "this kernel has no tcx programs: " << std::strerror(refusal);
+    }
+  }
+  begin();
+  for (const std::string device : {"up0", "lo"})
+    EXPECT_NE(daemon().log().find("on the egress of " + device + " come before MultiStack's"), std::string::npos)
+        << daemon().log();
+  links.clear();
+  restart();
+  EXPECT_EQ(daemon().log().find("come before"), std::string::npos) << daemon().log();
 }
 
 }  // namespace
