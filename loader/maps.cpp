@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <set>
+#include <span>
 
 namespace mstack::maps {
 namespace {
@@ -82,6 +83,20 @@ Expected<void> check(int map, const Definition& definition) {
   if ((info.map_flags & definition.flags) != definition.flags)
     return failure(EPROTO, differs(definition, "flags", info.map_flags, definition.flags));
   return {};
+}
+
+bool is_used_by(int program, int map) {
+  bpf_map_info map_info = {};
+  std::uint32_t size = sizeof(map_info);
+  if (bpf_obj_get_info_by_fd(map, &map_info, &size) < 0) return false;
+  std::array<std::uint32_t, 64> ids = {};  // the kernel's limit
+  bpf_prog_info info = {};
+  info.nr_map_ids = ids.size();
+  info.map_ids = reinterpret_cast<std::uint64_t>(ids.data());
+  size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program, &info, &size) < 0) return false;
+  const auto used = std::span(ids).first(std::min<std::size_t>(info.nr_map_ids, ids.size()));
+  return std::ranges::find(used, map_info.id) != used.end();
 }
 
 Expected<Fd> open_pinned(const std::string& pin_dir, const Definition& definition, Access access) {

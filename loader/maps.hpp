@@ -71,6 +71,8 @@ const Definition* find_definition(std::string_view name);  // nullptr: none
 
 // What an opened map really is against what it must be. EPROTO names the first difference.
 Expected<void> check(int map, const Definition& definition);
+// Whether a program uses the map: by the map of claims a program is known as this MultiStack's, or as another's.
+bool is_used_by(int program, int map);
 
 enum class Access { read, write };
 

@@ -41,22 +41,12 @@ struct Member {
   std::string pin;  // to which "link" or "prog" is to be added
 };
 
-std::uint32_t id_of_map(int map) {
-  bpf_map_info info = {};
-  __u32 size = sizeof(info);
-  return ::bpf_obj_get_info_by_fd(map, &info, &size) == 0 ? info.id : 0;
-}
-
 std::optional<Member> read_member(const Datapath* datapath, std::string pin) {
   const Fd program(::bpf_obj_get((pin + "prog").c_str()));
-  std::array<__u32, 64> maps = {};
   bpf_prog_info info = {};
-  info.nr_map_ids = maps.size();
-  info.map_ids = reinterpret_cast<__u64>(maps.data());
   __u32 size = sizeof(info);
   if (!program || ::bpf_obj_get_info_by_fd(program.get(), &info, &size) < 0) return std::nullopt;
-  const auto used = std::span(maps).first(std::min<std::size_t>(info.nr_map_ids, maps.size()));
-  const bool ours = datapath && std::ranges::find(used, id_of_map(datapath->map("claims"))) != used.end();
+  const bool ours = datapath && maps::is_used_by(program.get(), datapath->map("claims"));
   return Member{.id = info.id, .name = info.name, .ours = ours, .pin = std::move(pin)};
 }
 

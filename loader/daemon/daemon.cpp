@@ -12,10 +12,10 @@
 #include <cerrno>
 
 #include "checks/places.hpp"
+#include "daemon/egress.hpp"
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/run_lock.hpp"
-#include "net/tc.hpp"
 #include "run_dir.hpp"
 
 namespace mstack::daemon {
@@ -87,7 +87,9 @@ Expected<void> Daemon::start() {
   if (auto done = take_over(); !done) return done;
   for (const std::string& name : options_.uplinks)
     if (auto done = uplinks_->attach_temporarily(name, options_.xdp_mode, options_.chain); !done) return done;
-  return start_serving();
+  if (auto done = start_serving(); !done) return done;
+  attach_to_loopback();  // last: one that does not start was never there
+  return {};
 }
 
 Expected<void> Daemon::open_kernel() {
@@ -145,19 +147,21 @@ Expected<void> Daemon::take_over() {
   if (auto done = uplinks_->take_over(); !done) return done;
   if (auto done = vports_->take_over(); !done) return done;
   claims_->follow_addresses();
-  attach_to_loopback();
   return {};
 }
 
 // Without it stacks still serve the wire and each other: no reason not to start.
 void Daemon::attach_to_loopback() {
-  const auto attached = net::attach_tc_egress(net::loopback_ifindex, datapath_->programs().lo_tx);
-  if (!attached)
-    log::warn("sockets of this host do not reach stacks: the loopback device: {}", attached.error().what);
-  else if (*attached == net::TcOrder::behind_others)
-    log::warn(
-        "other TC filters on the egress of the loopback device come before MultiStack's: what they end the way of does "
-        "not reach stacks (tc filter show dev lo egress)");
+  const auto attached = egress::attach(*datapath_, {.ifindex = net::loopback_ifindex,
+                                                    .device = "lo",
+                                                    .program = datapath_->programs().lo_tx,
+                                                    .loss = "does not reach stacks"});
+  on_loopback_ = attached.has_value();
+  if (!attached) log::warn("sockets of this host do not reach stacks: the loopback device: {}", attached.error().what);
+}
+
+void Daemon::return_to_loopback() {
+  if (on_loopback_ && egress::is_lost(*datapath_, net::loopback_ifindex, "lo")) attach_to_loopback();
 }
 
 Expected<void> Daemon::start_serving() {
@@ -199,6 +203,10 @@ void Daemon::read_route_events() {
   for (const net::RouteEvent& event : *events) switch (event.kind) {
       case Kind::addresses_changed: sync_addresses(); break;
       case Kind::vlans_changed: uplinks_->vlans_changed(); break;
+      case Kind::filters_gone:
+        if (event.ifindex == net::loopback_ifindex) return_to_loopback();
+        uplinks_->filters_gone(event.ifindex);
+        break;
       case Kind::link_changed:
         uplinks_->link_changed(event);
         if (addresses_->is_outdated_by(event)) sync_addresses();
@@ -211,6 +219,7 @@ void Daemon::read_route_events() {
         log::info("more happened to devices and addresses than the kernel kept news of: looking at all of them");
         sync_addresses();
         uplinks_->resync();
+        return_to_loopback();
         look_for_host_ends();
         break;
     }
@@ -275,7 +284,7 @@ void Daemon::remove_everything() {
   server_.reset();  // its connections end, and their vports
   if (vports_) vports_->close_all();
   if (uplinks_) uplinks_->detach_all();
-  if (auto detached = net::detach_tc_egress(net::loopback_ifindex); !detached)
+  if (auto detached = egress::detach(*datapath_, net::loopback_ifindex); !detached)
     log::warn("the loopback device: {}", detached.error().what);
   pins_->remove_all();
 }

@@ -39,6 +39,7 @@ class Daemon {
   Expected<void> open_kernel();  // namespaces, programs, maps
   Expected<void> take_over();    // what there is already, and the hooks
   void attach_to_loopback();
+  void return_to_loopback();
   Expected<void> start_serving();
   void end();
   void remove_everything();
@@ -71,6 +72,7 @@ class Daemon {
   std::optional<Claims> claims_;
   std::optional<ClientService> service_;
   std::optional<Server> server_;
+  bool on_loopback_ = false;
   Fd signals_, timer_;
 };
 

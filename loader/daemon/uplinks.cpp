@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "daemon/chain.hpp"
+#include "daemon/egress.hpp"
 #include "daemon/log.hpp"
-#include "net/tc.hpp"
 #include "net/xdp_features.hpp"
 
 namespace mstack::daemon {
@@ -238,18 +238,16 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
 void Uplinks::guard(const net::Link& device, mstack_uplink& info) const {
   set_flag(info, MSTACK_UPLINK_GUARDED, false);
   if (!guarded_) {
-    if (auto detached = net::detach_tc_egress(device.ifindex); !detached)
+    if (auto detached = egress::detach(*datapath_, device.ifindex); !detached)
       log::warn("{}: {}", device.name, detached.error().what);
     return;
   }
-  const auto attached = net::attach_tc_egress(device.ifindex, datapath_->programs().uplink_tx);
+  const auto attached = egress::attach(*datapath_, {.ifindex = device.ifindex,
+                                                    .device = device.name,
+                                                    .program = datapath_->programs().uplink_tx,
+                                                    .loss = "is not guarded"});
   if (!attached) return log::warn("{} is not guarded: {}", device.name, attached.error().what);
   set_flag(info, MSTACK_UPLINK_GUARDED, true);
-  if (*attached == net::TcOrder::behind_others)
-    log::warn(
-        "other TC filters on the egress of {} come before MultiStack's: what they end the way of is not guarded (tc "
-        "filter show dev {} egress)",
-        device.name, device.name);
 }
 
 // In the maps, where BPF reads it.
@@ -267,7 +265,7 @@ Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
 }
 
 void Uplinks::forget(std::uint32_t ifindex) {
-  if (auto detached = net::detach_tc_egress(ifindex); !detached) log::warn("{}", detached.error().what);
+  if (auto detached = egress::detach(*datapath_, ifindex); !detached) log::warn("{}", detached.error().what);
   uplinks_.erase(ifindex);  // detaches, if it is ours
   (void)maps::Hash<std::uint32_t, std::uint32_t>(datapath_->map("uplinks")).erase(ifindex);
   (void)datapath_->uplink_info().erase(ifindex);
@@ -334,10 +332,24 @@ void Uplinks::vlans_changed() {
   if (auto synced = vlans_.sync(ifindexes); !synced) log::warn("VLANs: {}", synced.error().what);
 }
 
+// Ours is put back, unless it could not be put there before: what that attempt undid is news too.
+void Uplinks::filters_gone(std::uint32_t ifindex) {
+  const auto found = uplinks_.find(ifindex);
+  if (found == uplinks_.end() || !(found->second.info.flags & MSTACK_UPLINK_GUARDED)) return;
+  const auto device = links_->find(ifindex);
+  if (!device || !egress::is_lost(*datapath_, ifindex, device->name)) return;
+  guard(*device, found->second.info);
+  if (auto published = publish(ifindex, found->second); !published)
+    log::warn("{}: {}", device->name, published.error().what);
+}
+
 void Uplinks::resync() {
   std::vector<std::uint32_t> known;
   for (const auto& [ifindex, uplink] : uplinks_) known.push_back(ifindex);
-  for (const std::uint32_t ifindex : known) look_at(ifindex);
+  for (const std::uint32_t ifindex : known) {
+    look_at(ifindex);
+    filters_gone(ifindex);
+  }
   std::vector<std::string> names;
   for (const auto& [name, awaited] : awaited_) names.push_back(name);
   for (const std::string& name : names)

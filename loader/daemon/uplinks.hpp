@@ -49,6 +49,7 @@ class Uplinks {
   void link_changed(const net::RouteEvent& event);
   void link_gone(std::uint32_t ifindex);
   void vlans_changed();
+  void filters_gone(std::uint32_t ifindex);
   void resync();
 
   [[nodiscard]] bool empty() const { return uplinks_.empty() && awaited_.empty(); }

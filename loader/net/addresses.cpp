@@ -129,6 +129,14 @@ bool is_of_vlan_device(const nlmsghdr& message) {
   return is_vlan;
 }
 
+// Whoever removes many of a device is told of once.
+void add_filters_gone(std::uint32_t ifindex, std::vector<RouteEvent>& events) {
+  if (std::ranges::none_of(events, [ifindex](const RouteEvent& event) {
+        return event.kind == RouteEvent::Kind::filters_gone && event.ifindex == ifindex;
+      }))
+    events.push_back({.kind = RouteEvent::Kind::filters_gone, .ifindex = ifindex, .name = {}});
+}
+
 RouteEvent link_event(const nlmsghdr& message, const ifinfomsg& header) {
   RouteEvent event = {
       .kind = message.nlmsg_type == RTM_DELLINK ? RouteEvent::Kind::link_gone : RouteEvent::Kind::link_changed,
@@ -172,7 +180,8 @@ Expected<std::vector<LocalAddress>> local_addresses(Links& links) {
 }
 
 Expected<RouteMonitor> RouteMonitor::open() {
-  auto netlink = Netlink::open_monitor(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
+  auto netlink =
+      Netlink::open_monitor(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_TC});
   if (!netlink) return std::unexpected(netlink.error());
   return RouteMonitor(std::move(*netlink));
 }
@@ -197,6 +206,11 @@ Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
             if (is_of_vlan_device(message) && !std::exchange(vlans_said, true))
               events.push_back({.kind = Kind::vlans_changed, .name = {}});
           }
+          break;
+        case RTM_DELTFILTER:
+        case RTM_DELQDISC:
+          if (const auto header = header_of<tcmsg>(message))
+            add_filters_gone(static_cast<std::uint32_t>(header->tcm_ifindex), events);
           break;
         default: break;
       }

@@ -34,22 +34,24 @@ struct RouteEvent {
     vlans_changed,      // a VLAN device is new, changed or gone: list them anew
     link_changed,       // a device is new, or was renamed, set up or down, got another MTU or XDP program, ...
     link_gone,          // a device was removed, or moved to another namespace
+    filters_gone,       // TC filters of a device were removed, or a qdisc with all of its
     resync,             // events were lost: dump links and addresses anew
   };
   Kind kind;
-  std::uint32_t ifindex = 0;  // of link_*
+  std::uint32_t ifindex = 0;  // of link_*, filters_gone
   std::string name;           // of link_*
   std::uint32_t mtu = 0;      // of link_changed
   Mac mac = {};               // of link_changed
 };
 
-// Hears of changes to the links and addresses of the network namespace in which it was opened. Open it before the
-// first dump: nothing is then missed in between.
+// Hears of changes to the links, addresses and TC filters of the network namespace in which it was opened. Open it
+// before the first dump: nothing is then missed in between.
 class RouteMonitor {
  public:
   static Expected<RouteMonitor> open();
   [[nodiscard]] int fd() const { return netlink_.fd(); }  // readable when drain() has something to say; non-blocking
-  // Everything that has happened since, in order; of addresses_changed, of vlans_changed and of resync, one is enough.
+  // Everything that has happened since, in order; of addresses_changed, of vlans_changed and of resync, one is enough,
+  // and of filters_gone one for a device.
   Expected<std::vector<RouteEvent>> drain();
 
  private:

@@ -2,6 +2,7 @@
 #include "net/tc.hpp"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -14,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fd.hpp"
+#include "maps.hpp"
 #include "net/message.hpp"
 #include "net/netlink.hpp"
 
@@ -33,8 +36,8 @@ constexpr Place on_ingress(std::uint32_t ifindex) {
   return {.ifindex = ifindex, .parent = clsact_ingress, .handle = 1, .priority = 1};
 }
 
-// Next to others it is known by a handle that nobody else takes, and by its name, which also says whether the qdisc
-// came with it.
+// Next to others a MultiStack's is known by a handle that nobody else takes, and by its name, which also says whether
+// the qdisc came with one.
 constexpr std::uint32_t shared_handle = 0x4d53;  // "MS"
 constexpr const char* plain_name = "mstack";
 constexpr const char* name_with_qdisc = "mstack+clsact";
@@ -83,21 +86,28 @@ Expected<void> put_filter(Netlink& netlink, const Place& place, int program_fd, 
 }
 
 struct Filter {
-  std::uint32_t handle = 0, priority = 0;
+  std::uint32_t handle = 0, priority = 0, program = 0;
   std::string kind, name;
 
-  [[nodiscard]] bool is_ours() const {
+  [[nodiscard]] bool is_multistacks() const {
     return kind == "bpf" && handle == shared_handle && (name == plain_name || name == name_with_qdisc);
+  }
+  [[nodiscard]] bool is_of(int claims) const {
+    if (!is_multistacks()) return false;
+    const Fd attached(::bpf_prog_get_fd_by_id(program));
+    return attached && maps::is_used_by(attached.get(), claims);
   }
 };
 
 Filter parse_filter(const nlmsghdr& message, const tcmsg& header) {
-  Filter filter = {.handle = header.tcm_handle, .priority = header.tcm_info >> 16, .kind = {}, .name = {}};
+  Filter filter = {
+      .handle = header.tcm_handle, .priority = header.tcm_info >> 16, .program = 0, .kind = {}, .name = {}};
   for_each_attribute(message, sizeof(tcmsg), [&filter](const nlattr* attribute) {
     if (mnl_attr_get_type(attribute) == TCA_KIND) filter.kind = text_of(attribute);
     if (mnl_attr_get_type(attribute) != TCA_OPTIONS) return;
     for_each_nested(attribute, [&filter](const nlattr* option) {
       if (mnl_attr_get_type(option) == TCA_BPF_NAME) filter.name = text_of(option);
+      if (mnl_attr_get_type(option) == TCA_BPF_ID) filter.program = value_as<std::uint32_t>(option).value_or(0);
     });
   });
   return filter;
@@ -118,6 +128,21 @@ Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex
   if (!dumped) return std::unexpected(dumped.error());
   std::ranges::sort(filters, {}, &Filter::priority);
   return filters;
+}
+
+Expected<std::optional<Filter>> own_filter(Netlink& netlink, const SharedEgress& egress) {
+  const auto filters = filters_of(netlink, egress.ifindex, clsact_egress);
+  if (!filters) return std::unexpected(filters.error());
+  const auto own = std::ranges::find_if(*filters, [&](const Filter& filter) { return filter.is_of(egress.claims); });
+  return own == filters->end() ? std::nullopt : std::optional(*own);
+}
+
+// Programs that come before all filters. A kernel that does not know of them says EINVAL.
+bool has_tcx(std::uint32_t ifindex) {
+  constexpr auto tcx_egress = static_cast<bpf_attach_type>(47);  // Linux 6.6
+  struct bpf_prog_query_opts options = {};
+  options.sz = sizeof(options);
+  return ::bpf_prog_query_opts(static_cast<int>(ifindex), tcx_egress, &options) == 0 && options.prog_cnt > 0;
 }
 
 // An ingress qdisc takes filters for an egress, and runs them where packets come in.
@@ -172,7 +197,8 @@ Expected<void> attach_tc_ingress(std::uint32_t ifindex, int program_fd) {
   return put_filter(*netlink, on_ingress(ifindex), program_fd, plain_name, NLM_F_REPLACE);
 }
 
-Expected<TcOrder> attach_tc_egress(std::uint32_t ifindex, int program_fd) {
+Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd) {
+  const std::uint32_t ifindex = egress.ifindex;
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return std::unexpected(netlink.error());
   const auto ingress = has_ingress_qdisc(*netlink, ifindex);
@@ -187,34 +213,49 @@ Expected<TcOrder> attach_tc_egress(std::uint32_t ifindex, int program_fd) {
   if (!filters) return std::unexpected(filters.error());
 
   Place place = {.ifindex = ifindex, .parent = clsact_egress, .handle = shared_handle, .priority = 0};
-  const auto own = std::ranges::find_if(*filters, &Filter::is_ours);
+  const auto is_ours = [&egress](const Filter& filter) { return filter.is_of(egress.claims); };
+  const auto own = std::ranges::find_if(*filters, is_ours);
+  // The last MultiStack to go takes the qdisc along, whichever brought it.
+  const bool with_qdisc = *added || std::ranges::any_of(*filters, [](const Filter& filter) {
+    return filter.is_multistacks() && filter.name == name_with_qdisc;
+  });
   if (own != filters->end()) {
     place.priority = own->priority;
     if (auto put = put_filter(*netlink, place, program_fd, own->name.c_str(), NLM_F_REPLACE); !put)
       return std::unexpected(put.error());
-  } else if (auto put = put_in_front(*netlink, place, program_fd, *added ? name_with_qdisc : plain_name); !put) {
+  } else if (auto put = put_in_front(*netlink, place, program_fd, with_qdisc ? name_with_qdisc : plain_name); !put) {
     if (*added) (void)remove_unused_clsact(*netlink, ifindex);
     return std::unexpected(put.error());
   }
   filters = filters_of(*netlink, ifindex, clsact_egress);
   if (!filters) return std::unexpected(filters.error());
-  return !filters->empty() && filters->front().is_ours() ? TcOrder::first : TcOrder::behind_others;
+  if (has_tcx(ifindex)) return TcOrder::behind_others;
+  if (filters->empty() || is_ours(filters->front())) return TcOrder::first;
+  return filters->front().is_multistacks() ? TcOrder::behind_multistack : TcOrder::behind_others;
 }
 
-Expected<void> detach_tc_egress(std::uint32_t ifindex) {
+Expected<bool> has_tc_egress(const SharedEgress& egress) {
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return std::unexpected(netlink.error());
-  const auto filters = filters_of(*netlink, ifindex, clsact_egress);
-  if (!filters) return std::unexpected(filters.error());
-  const auto own = std::ranges::find_if(*filters, &Filter::is_ours);
-  if (own == filters->end()) return {};
+  const auto own = own_filter(*netlink, egress);
+  if (!own) return std::unexpected(own.error());
+  return own->has_value();
+}
+
+Expected<void> detach_tc_egress(const SharedEgress& egress) {
+  const std::uint32_t ifindex = egress.ifindex;
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return std::unexpected(netlink.error());
+  const auto own = own_filter(*netlink, egress);
+  if (!own) return std::unexpected(own.error());
+  if (!*own) return {};
 
   Request request(RTM_DELTFILTER, 0, sizeof(tcmsg));
   address_filter(request.header<tcmsg>(),
-                 {.ifindex = ifindex, .parent = clsact_egress, .handle = own->handle, .priority = own->priority});
+                 {.ifindex = ifindex, .parent = clsact_egress, .handle = (*own)->handle, .priority = (*own)->priority});
   mnl_attr_put_strz(request.message(), TCA_KIND, "bpf");
   if (auto removed = netlink->request(request, "cannot remove a TC program"); !removed) return removed;
-  return own->name == name_with_qdisc ? remove_unused_clsact(*netlink, ifindex) : Expected<void>();
+  return (*own)->name == name_with_qdisc ? remove_unused_clsact(*netlink, ifindex) : Expected<void>();
 }
 
 Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex) {

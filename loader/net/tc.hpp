@@ -20,12 +20,18 @@ Expected<void> add_queue(Netlink& netlink, std::uint32_t ifindex);
 // Whether attach_tc_ingress() has put a program there; its id.
 Expected<std::uint32_t> tc_ingress_program(std::uint32_t ifindex);  // 0: none
 
-enum class TcOrder : std::uint8_t { first, behind_others };
-// Puts a TC program on the egress of a device that is not ours, next to the filters of others: in front of those that
-// are there if the kernel lets it, otherwise right behind, where it does not see what they end the way of. One that an
-// earlier call put there is replaced where it is, with no gap. EBUSY: an ingress qdisc is in the place of a clsact.
-Expected<TcOrder> attach_tc_egress(std::uint32_t ifindex, int program_fd);
-// Removes that, and the clsact qdisc if it came with it and nobody else uses it. Nothing there is no error.
-Expected<void> detach_tc_egress(std::uint32_t ifindex);
+// The egress of a device that is not ours, where filters of others are, another MultiStack's among them.
+struct SharedEgress {
+  std::uint32_t ifindex;
+  int claims;  // the map that our programs use, and nobody else's
+};
+enum class TcOrder : std::uint8_t { first, behind_others, behind_multistack };
+// Puts a TC program there: in front of those that are there if the kernel lets it, otherwise right behind, where it
+// does not see what they end the way of. One that uses the same claims is replaced where it is, with no gap. EBUSY: an
+// ingress qdisc is in the place of a clsact.
+Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd);
+[[nodiscard]] Expected<bool> has_tc_egress(const SharedEgress& egress);
+// Removes that, and the clsact qdisc if it came with a MultiStack's and nobody else uses it. Nothing there is no error.
+Expected<void> detach_tc_egress(const SharedEgress& egress);
 
 }  // namespace mstack::net

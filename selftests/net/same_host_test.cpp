@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -378,6 +380,50 @@ TEST_F(Loopback, NothingIsLeftOfAnMstackdThatWasKilledAndOneThatEnds) {
   start();
   EXPECT_EQ(daemon().stop().code, 0);
   EXPECT_EQ(show("qdisc show dev lo").find("clsact"), std::string::npos);
+  start();
+}
+
+// Another in the same network namespace: whatever becomes of it, the first one's filter stays as it is.
+TEST_F(Loopback, AnotherMultiStackDoesNotTouchOurs) {
+  start();
+  const std::string before = show("filter show dev lo egress"), other = world().directory() + "/other";
+  const std::vector<std::string> apart = {
+      "--run-dir", other, "--pin-dir", world().directory() + "/bpf/other", "--cgroup", world().outside_cgroup()};
+  EXPECT_EQ(Daemon::run_to_end(world(), {.arguments = apart, .environment = {}}).exit.code, 1) << "up0 is taken";
+  EXPECT_EQ(show("filter show dev lo egress"), before);
+  {
+    Daemon second(world(), {.arguments = apart, .attach = false, .environment = {}});
+    EXPECT_NE(second.log().find("another MultiStack's TC filter on the egress of lo"), std::string::npos)
+        << second.log();
+    EXPECT_TRUE(show("filter show dev lo egress").starts_with(before)) << show("filter show dev lo egress");
+    steers("by the first");
+    EXPECT_EQ(second.stop(), (Exit{.code = 0, .signal = 0}));
+  }
+  EXPECT_EQ(show("filter show dev lo egress"), before);
+  // The last one takes the qdisc along.
+  std::optional<Daemon> last(std::in_place, world(), DaemonOptions{.arguments = apart, .attach = false});
+  EXPECT_EQ(daemon().stop().code, 0);
+  EXPECT_EQ(last->stop().code, 0);
+  EXPECT_EQ(show("qdisc show dev lo").find("clsact"), std::string::npos);
+  start();
+}
+
+// Whose pins somebody removed is another's from then on, and does not block us.
+TEST_F(Loopback, AnMstackdThatIsGoneWithItsPinsLeavesAFilterThatCanBeRemoved) {
+  start();
+  crash();
+  std::filesystem::remove_all(world().pin_dir());
+  start();
+  for (const std::string device : {"lo", "up0"}) {
+    EXPECT_NE(daemon().log().find("tc filter del dev " + device + " egress pref N"), std::string::npos)
+        << daemon().log();
+    change("filter del dev " + device + " egress pref 1");
+    EXPECT_NE(show("filter show dev " + device + " egress").find("pref 2 bpf"), std::string::npos);
+  }
+  steers("by the new one");
+  EXPECT_EQ(daemon().stop().code, 0);
+  for (const char* device : {"lo", "up0"})
+    EXPECT_EQ(show(std::string("qdisc show dev ") + device).find("clsact"), std::string::npos);
   start();
 }
 

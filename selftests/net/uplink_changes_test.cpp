@@ -326,12 +326,17 @@ TEST_F(UplinkChanges, LostNewsAreMadeUpFor) {
     });
   };
   flood();
+  for (const std::string& device : {uplink, std::string("lo")}) host("tc qdisc del dev " + device + " clsact");
   host("ip link del up1");
   world().make_second("index " + std::to_string(ifindex));
   ::kill(daemon().pid(), SIGCONT);
   EXPECT_TRUE(eventually([&] { return attached_xdp(world().host(), second_uplink) != 0; }));
   EXPECT_TRUE(becomes(second_uplink, "up"));
   EXPECT_NE(daemon().log().find("more happened"), std::string::npos) << "the kernel kept all of it";
+  for (const std::string& device : {uplink, std::string("lo")})
+    EXPECT_TRUE(eventually([&] {
+      return World::in(world().host(), "tc filter show dev " + device + " egress").find("mstack") != std::string::npos;
+    })) << device;
   expect_first_works(stack);
   expect_second_works(stack);
 }

@@ -266,6 +266,20 @@ TEST_F(Kernel, MonitorTellsOfLinksAndAddresses) {
   EXPECT_TRUE(must(monitor.drain()).empty());
 }
 
+TEST_F(Kernel, MonitorTellsOnceOfADevicesFiltersThatAreGone) {
+  RouteMonitor monitor = must(RouteMonitor::open());
+  run("ip link add d0 type veth peer name p0 && tc qdisc add dev d0 clsact");
+  const auto devices = [&monitor] {
+    std::vector<std::uint32_t> found;
+    for (const RouteEvent& event : must(monitor.drain()))
+      if (event.kind == RouteEvent::Kind::filters_gone) found.push_back(event.ifindex);
+    return found;
+  };
+  EXPECT_TRUE(devices().empty());
+  run("tc qdisc del dev d0 clsact && tc qdisc add dev d0 clsact && tc qdisc del dev d0 clsact");
+  EXPECT_EQ(std::vector{must(links().find("d0")).ifindex}, devices());
+}
+
 TEST_F(Kernel, TagStrippingIsWhatEthtoolSays) {
   run("ip link add d0 type veth peer name p0");
   const auto both = std::vector<std::string>{"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
