@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -139,7 +140,7 @@ Expected<std::optional<Filter>> own_filter(Netlink& netlink, const SharedEgress&
 
 // Programs that come before all filters. A kernel that does not know of them says EINVAL.
 bool has_tcx(std::uint32_t ifindex) {
-  constexpr auto tcx_egress = static_cast<bpf_attach_type>(47);  // Linux 6.6
+  constexpr auto tcx_egress = std::bit_cast<bpf_attach_type>(47U);  // Linux 6.6; not yet in the headers
   struct bpf_prog_query_opts options = {};
   options.sz = sizeof(options);
   return ::bpf_prog_query_opts(static_cast<int>(ifindex), tcx_egress, &options) == 0 && options.prog_cnt > 0;
