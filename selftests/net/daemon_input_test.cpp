@@ -257,11 +257,12 @@ TEST_F(DaemonInput, AClientThatNeverReadsItsReplies) {
 }
 
 TEST_F(DaemonInput, AThousandConnectionsAtOnce) {
+  constexpr std::size_t connections_of_a_user = 256;  // which mstackd takes; the others it closes
   std::vector<RawClient> clients;
   as_user(alice, [&] {
     for (int i = 0; i < 1000; ++i) clients.emplace_back(world().run_dir());
   });
-  // All of them are served, or told to go away; another user is served in any case.
+  // Another user is served in any case.
   const RawClient other = raw_client(bob);
   EXPECT_EQ(other.open_vport().error(), 0);
   std::size_t answered = 0;
@@ -277,7 +278,7 @@ TEST_F(DaemonInput, AThousandConnectionsAtOnce) {
       ++answered;
     }
   }
-  EXPECT_GT(answered, 0U);
+  EXPECT_EQ(answered, connections_of_a_user);
 }
 
 // Whoever asks for much, on however many connections, delays another user by one request.
