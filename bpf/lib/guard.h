@@ -186,13 +186,6 @@ __noinline __weak int guard_slowly(struct __sk_buff *skb)
 	return is_local(sender.tuple.addr) ? MSTACK_GUARD_DROP_HEADERS : GUARD_PASSES;
 }
 
-static __always_inline bool is_unclaimed_port(__u8 protocol, __be16 port)
-{
-	const struct mstack_tuple any = {.port = port, .protocol = protocol};
-
-	return !any_claim_on_port(&any);
-}
-
 /* What nearly all packets are: TCP or UDP right behind an IP header that can be seen, from a port without claims. ICMP
  * has no ports. */
 static __always_inline bool is_plainly_unclaimed(const void *data, const void *end)
@@ -220,7 +213,7 @@ static __always_inline bool is_plainly_unclaimed(const void *data, const void *e
 		return true;
 	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || (const void *)(port + 1) > end)
 		return false;
-	return is_unclaimed_port(protocol, *port);
+	return !has_claims(protocol, *port);
 }
 
 /* GUARD_PASSES, or why the packet may not leave. */

@@ -255,6 +255,18 @@ static __always_inline enum parse_result parsed_ports(struct packet *packet, __b
 	return PARSED;
 }
 
+static __always_inline bool is_whole_udp(const struct udphdr *udp, __u32 length, __u32 how)
+{
+	__u32 said = bpf_ntohs(udp->len);
+
+	return said >= sizeof(*udp) && (said <= length || how & PARSE_FIRST_FRAGMENT);
+}
+
+static __always_inline bool is_whole_tcp(const struct tcphdr *tcp, __u32 length)
+{
+	return tcp->doff >= 5 && tcp->doff * 4 <= length;
+}
+
 static __always_inline enum parse_result parse_udp(struct packet *packet, const struct udphdr *udp, const void *end,
 						   __u32 how)
 {
@@ -262,12 +274,8 @@ static __always_inline enum parse_result parse_udp(struct packet *packet, const 
 
 	if (packet->length < packet->transport_offset + sizeof(*udp) || (const void *)(udp + 1) > end)
 		return MALFORMED;
-	if (!(how & PARSE_QUOTED)) {
-		__u32 said = bpf_ntohs(udp->len);
-
-		if (said < sizeof(*udp) || (said > length && !(how & PARSE_FIRST_FRAGMENT)))
-			return MALFORMED;
-	}
+	if (!(how & PARSE_QUOTED) && !is_whole_udp(udp, length, how))
+		return MALFORMED;
 	return parsed_ports(packet, udp->source, udp->dest);
 }
 
@@ -277,7 +285,7 @@ static __always_inline enum parse_result parse_tcp(struct packet *packet, const 
 
 	if (packet->length < packet->transport_offset + sizeof(*tcp) || (const void *)(tcp + 1) > end)
 		return MALFORMED;
-	if (tcp->doff < 5 || tcp->doff * 4 > length)
+	if (!is_whole_tcp(tcp, length))
 		return MALFORMED;
 	return parsed_ports(packet, tcp->source, tcp->dest);
 }

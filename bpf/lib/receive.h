@@ -6,6 +6,7 @@
 #include "fragment.h"
 #include "icmp.h"
 #include "parse.h"
+#include "plain.h"
 #include "steer.h"
 #include "vlan.h"
 
@@ -97,37 +98,56 @@ __noinline __weak int settle_received_tc(struct __sk_buff *ctx, struct packet *p
 			       PARSE_RECEIVED | PARSE_IN_TC);
 }
 
-/* Of a frame: RX_STEERED, the packet and who gets it, or why it is the kernel's. */
-static __always_inline enum mstack_verdict receive(struct packet *packet, union owner *receiver, void *ctx, void *data,
-						   const void *end, __u32 how)
+/* Of all that is not plain: RX_STEERED if the packet has the ports by which it is to be steered. */
+static __always_inline enum mstack_verdict read_received(struct packet *packet, void *ctx, void *data, const void *end,
+							 __u32 how)
 {
 	enum parse_result parsed = parse(packet, ctx, data, end, how);
-	enum mstack_verdict verdict;
 
 	if (parsed == TAGGED && !(how & PARSE_IN_TC)) {
 		*packet = (struct packet){};
 		parsed = parse_tagged(ctx, packet);
 	}
-	if (parsed == PARSED_ICMP) {
+	switch (parsed) {
+	case PARSED:
+		return MSTACK_RX_STEERED;
+	case PARSED_ICMP:
 		/* About a packet of whose source we may know the owner, and from here on treated like an answer to it.
 		 */
 		switch (read_icmp(packet, ctx, how)) {
 		case ICMP_QUOTED:
-			break;
+			return MSTACK_RX_STEERED;
 		case ICMP_NO_ERROR:
 			return MSTACK_RX_PASS_PROTOCOL;
 		default:
 			return MSTACK_RX_PASS_ICMP;
 		}
-	} else if (parsed == FRAGMENT) {
+	case FRAGMENT:
 		without_ports(packet);
-		verdict = how & PARSE_IN_TC ? settle_received_tc(ctx, packet) : settle_received_xdp(ctx, packet);
-		if (verdict != MSTACK_RX_STEERED)
-			return verdict;
-	} else if (parsed != PARSED) {
+		return how & PARSE_IN_TC ? settle_received_tc(ctx, packet) : settle_received_xdp(ctx, packet);
+	default:
 		return why_passed(parsed);
 	}
-	verdict = find_receiver(&packet->destination, receiver);
+}
+
+/* Of a frame: RX_STEERED, the packet and who gets it, or why it is the kernel's. */
+static __always_inline enum mstack_verdict receive(struct packet *packet, union owner *receiver, void *ctx, void *data,
+						   const void *end, __u32 how)
+{
+	enum mstack_verdict verdict;
+	struct plain plain;
+
+	if (!(how & PARSE_IN_TC) && read_plain(&plain, data, end)) {
+		if (!has_claims(plain.protocol, plain.transport->dest))
+			return MSTACK_RX_PASS_UNCLAIMED;
+		write_plain(packet, &plain);
+		verdict = find_owner(&packet->destination, receiver);
+	} else {
+		verdict = read_received(packet, ctx, data, end, how);
+		if (verdict != MSTACK_RX_STEERED)
+			return verdict;
+		verdict = find_receiver(&packet->destination, receiver);
+	}
 	/*
 	 * What this host sends to itself is on no wire. A stack's answer to it would come back to a stack, for another
 	 * answer, for ever; the kernel knows what to do with a Martian.
