@@ -199,7 +199,7 @@ static __always_inline bool is_plainly_unclaimed(const void *data, const void *e
 	if ((const void *)(ip + 1) > end)
 		return false;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (ip->ihl != 5 || ip->frag_off & bpf_htons(IPV4_OFFSET))
+		if (ip->ihl != 5 || ip->frag_off & bpf_htons(0x3fff))
 			return false;
 		protocol = ip->protocol;
 		port = (const void *)(ip + 1);
