@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <system_error>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -408,8 +409,13 @@ TEST_P(GuardEach, TheOwnerSendsBySocketAndByStack) {
   expect(large);
   const int segment = 1000;
   ASSERT_EQ(::setsockopt(owner.get(), IPPROTO_UDP, 103 /* UDP_SEGMENT */, &segment, sizeof(segment)), 0);
-  send_to(owner.get(), wire_4, std::string(3000, 's'));
-  for (int i = 0; i < 3; ++i) expect(std::string(1000, 's'));
+  try {
+    send_to(owner.get(), wire_4, std::string(3000, 's'));
+    for (int i = 0; i < 3; ++i) expect(std::string(1000, 's'));
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code().value(),
+              EIO);  // before 6.11 a device that leaves checksums to the kernel has no UDP_SEGMENT
+  }
   // By the kernel's neighbour table, which may keep a packet for a while.
   World::in(world().host(), "ip neigh flush all");
   stack.send(World::udp(claimed4, wire_4, "by the slow path"));
