@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "support/process.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -53,7 +54,10 @@ void close_all_but(std::vector<int> keep) {
 }
 
 Fd memory_file(const char* name) {
-  return Fd{check(::memfd_create(name, MFD_CLOEXEC), "memfd_create")};
+  Fd file{check(::memfd_create(name, MFD_CLOEXEC), "memfd_create")};
+  // Processes that share it write at its end: of a memfd the kernel does not guard the offset that they share.
+  check(::fcntl(file.get(), F_SETFL, O_APPEND), "fcntl");
+  return file;
 }
 
 }  // namespace
