@@ -6,10 +6,10 @@
  * forwarded.
  *
  * parse.h is strict, since what it takes is let through. Here what is recognised is stopped, so this reads whatever a
- * receiver could at most read: no length but that of the packet itself is believed (the kernel writes new ones into
- * what a packet socket sends for it to cut up), what is odd is read over and not an excuse, and tags, options and
- * extension headers are walked. Whose headers cannot all be walked is refused if it is sent in this host's name, and
- * whoever it names if not even the tags can.
+ * receiver could at most read: no length but that of the packet itself, and of a first fragment, is believed (the
+ * kernel writes new ones into what a packet socket sends for it to cut up), what is odd is read over and not an excuse,
+ * and tags, options and extension headers are walked. Whose headers cannot all be walked is refused if it is sent in
+ * this host's name, and whoever it names if not even the tags can.
  *
  * What nearly all packets are, TCP or UDP behind an IP header and from a port without claims, costs one array read.
  */
@@ -199,7 +199,7 @@ static __always_inline bool is_plainly_unclaimed(const void *data, const void *e
 	if ((const void *)(ip + 1) > end)
 		return false;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (ip->ihl != 5 || ip->frag_off & bpf_htons(0x3fff))
+		if (ip->ihl != 5 || is_ipv4_fragment(ip))
 			return false;
 		protocol = ip->protocol;
 		port = (const void *)(ip + 1);

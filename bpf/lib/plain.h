@@ -9,7 +9,7 @@
 #ifndef MSTACK_LIB_PLAIN_H
 #define MSTACK_LIB_PLAIN_H
 
-#include "parse.h"
+#include "transport.h"
 
 struct plain {
 	const void *network;
@@ -23,7 +23,7 @@ static __always_inline bool read_plain_ipv4(struct plain *plain, const void *end
 {
 	const struct iphdr *ip = plain->network;
 
-	if ((const void *)(ip + 1) > end || *(const __u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
+	if ((const void *)(ip + 1) > end || *(const __u8 *)ip != 0x45 || is_ipv4_fragment(ip))
 		return false;
 	plain->length = bpf_ntohs(ip->tot_len);
 	plain->protocol = ip->protocol;
