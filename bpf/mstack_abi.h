@@ -170,7 +170,7 @@ struct mstack_meta {
 	X(RX_STEERED, "steered to a vport")                                                                            \
 	X(RX_PASS_UNCLAIMED, "to the kernel: tuple is not claimed")                                                    \
 	X(RX_PASS_NOT_LOCAL, "to the kernel: wildcard claim, but not an address of this host")                         \
-	X(RX_PASS_OWN_SOURCE, "to the kernel: came from the wire, and says that it is from this host")                 \
+	X(RX_PASS_OWN_SOURCE, "to the kernel: not from the wire, but from this host itself, or says so")               \
 	X(RX_PASS_NOT_IP, "to the kernel: neither IPv4 nor IPv6")                                                      \
 	X(RX_PASS_VLAN, "to the kernel: tagged, and for no VLAN device that is up on the uplink, or in three tags")    \
 	X(RX_PASS_PROTOCOL, "to the kernel: a protocol without ports, or ICMP that is no error")                       \
@@ -211,7 +211,7 @@ struct mstack_meta {
 	X(TX_DROP_NO_NEIGHBOUR, "dropped: the kernel could not take it for neighbour resolution")                      \
 	X(TX_DROP_NEIGHBOUR_PACE, "dropped: too many packets to neighbours that are not known yet")                    \
 	X(GUARD_DROP_NOT_OWNER, "dropped: sent from a claimed tuple by another than its owner")                        \
-	X(GUARD_DROP_HEADERS, "dropped: sent from an address of this host, with more headers than are walked")
+	X(GUARD_DROP_HEADERS, "dropped: headers that the guard cannot read to the end")
 
 enum mstack_verdict {
 #define MSTACK_VERDICT_ENUM(name, text) MSTACK_##name,

@@ -2,6 +2,7 @@
 /* XDP on an uplink: whose is this packet? Its owner's stack gets it; what nobody claimed is the kernel's, untouched. */
 #include "lib/count.h"
 #include "lib/deliver.h"
+#include "lib/looped.h"
 #include "lib/receive.h"
 
 SEC("xdp")
@@ -13,6 +14,10 @@ int uplink_rx(struct xdp_md *ctx)
 	struct packet packet;
 	union owner owner;
 
+	if (is_looped(ctx, data, end)) {
+		count(MSTACK_RX_PASS_OWN_SOURCE);
+		return XDP_PASS;
+	}
 	verdict = receive(&packet, &owner, ctx, data, end, PARSE_RECEIVED);
 	if (verdict != MSTACK_RX_STEERED) {
 		count(verdict);

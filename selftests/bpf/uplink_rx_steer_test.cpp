@@ -133,6 +133,30 @@ TEST_F(UplinkRx, FromTheWireNothingIsFromThisHost) {
   }
 }
 
+// Generic XDP sees copies of what this host sends to groups, which begin with their IP header.
+TEST_F(UplinkRx, ACopyWithoutAnEthernetHeaderIsTheKernels) {
+  claim_everything();
+  const auto reads_like_ip = [](const Packet& packet, std::uint8_t first, std::size_t more) {
+    Bytes frame = packet.bytes();
+    const bool ipv6 = first >> 4 == 6;
+    const std::size_t length = frame.size() - (ipv6 ? 40 : 0) + more, field = ipv6 ? 4 : 2;
+    frame[0] = first;
+    frame[field] = static_cast<std::uint8_t>(length >> 8);
+    frame[field + 1] = static_cast<std::uint8_t>(length);
+    return frame;
+  };
+  for (const bool in_driver : {false, true}) {
+    if (in_driver) programs.add_uplink("lo", false, false);  // where the test's frames come in
+    for (const Packet& packet : every_kind())
+      for (const std::uint8_t first : {0x60, 0x6f, 0x45, 0x4f}) {
+        const Bytes copy = reads_like_ip(packet, first, 0), frame = reads_like_ip(packet, first, 1);
+        EXPECT_TRUE(in_driver ? steered(receive(copy), copy, 1)
+                              : passed(receive(copy), copy, MSTACK_RX_PASS_OWN_SOURCE));
+        EXPECT_TRUE(steered(receive(frame), frame, 1)) << "a NIC may have such a MAC";
+      }
+  }
+}
+
 // What goes to a group is the exact owner's, and no wildcard's.
 TEST_F(UplinkRx, AGroupIsItsExactOwnersAlone) {
   for (const char* group : {"239.1.2.3", "224.0.0.251", "255.255.255.255", "ff05::1:3", "ff02::fb"}) {

@@ -80,6 +80,16 @@ void insert_or_remove(Random& random, Draft& draft) {
   }
 }
 
+// An IP packet where the Ethernet header should be, of its own length or of nearly that.
+void start_with_ip(Random& random, Draft& draft) {
+  const bool is_ip6 = random.one_in(2);
+  const std::size_t header = is_ip6 ? 40 : 0, at = is_ip6 ? 4 : 2;
+  if (draft.size() < 54) return;
+  const std::size_t length = draft.size() - header + (random.one_in(4) ? random.below(3) : 0);
+  draft.bytes[0] = static_cast<std::uint8_t>((is_ip6 ? 0x60U : 0x40U) | random.below(16));
+  draft.set16(at, length);
+}
+
 // A jumbo frame, of which all lengths are right but what tags and extension headers may hide.
 void grow(Random& random, Draft& draft) {
   const bool is_ip4 = draft.size() >= 42 && draft.bytes[12] == 0x08 && draft.bytes[13] == 0x00;
@@ -121,6 +131,7 @@ void mutate(Random& random, Draft& draft) {
     }
   }
   draft.bytes.resize(std::clamp(draft.size(), shortest, longest));
+  if (random.one_in(64)) start_with_ip(random, draft);
   // Else a change of the header would be the only one that is seen where the checksum is looked at.
   if (!random.one_in(8)) correct_checksum(draft);
 }

@@ -133,13 +133,13 @@ World::World(bool send_fragments, bool guard_loopback) {
 
 void World::add_device(const char* name, bool uplink, bool takes_xdp_frames, std::uint16_t mtu) {
   const std::uint32_t ifindex = Netns::ifindex(name);
-  model::Device device{.uplink = uplink, .takes_xdp_frames = takes_xdp_frames, .mtu = mtu};
+  model::Device device{.uplink = uplink, .takes_xdp_frames = takes_xdp_frames, .native = takes_xdp_frames, .mtu = mtu};
   std::ranges::copy(Netns::mac(name), device.mac.begin());
   state_.devices[ifindex] = device;
   if (!uplink) return;
   mstack_uplink info{};
   std::strncpy(info.name, name, sizeof info.name - 1);
-  info.flags = MSTACK_UPLINK_NATIVE | (takes_xdp_frames ? MSTACK_UPLINK_XMIT | MSTACK_UPLINK_XMIT_SG : 0);
+  if (takes_xdp_frames) info.flags = MSTACK_UPLINK_NATIVE | MSTACK_UPLINK_XMIT | MSTACK_UPLINK_XMIT_SG;
   update(programs_->map("uplink_info"), ifindex, info);
   if (takes_xdp_frames) update(programs_->map("uplinks"), ifindex, ifindex);
 }

@@ -42,6 +42,7 @@ struct Vlan {
 struct Device {
   bool uplink = false;
   bool takes_xdp_frames = false;
+  bool native = false;  // XDP in the driver
   Mac mac{};
   std::uint16_t mtu = 1500;
   std::optional<Vlan> vlan = {};  // whose device it is

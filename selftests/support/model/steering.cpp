@@ -121,6 +121,16 @@ Decision whole_packet(const State& state, View frame, std::uint32_t origin, cons
   return hand_over(state, origin, frame, packet->source, packet->destination, *claim);
 }
 
+// A copy of what the host sends to a group has no Ethernet header, and any user chooses what is in its place.
+bool is_ip_packet(View frame) {
+  if (frame.size() < 20) return false;
+  switch (frame.u8(0) >> 4) {
+    case 4: return frame.u16(2) == frame.size();
+    case 6: return frame.u16(4) + 40U == frame.size();
+    default: return false;
+  }
+}
+
 // The tags stay in the frame as far as the stack end.
 Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, View frame, std::uint32_t origin) {
   const auto untagged = take_tags(frame);
@@ -147,7 +157,9 @@ Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, 
 
 }  // namespace
 
+// Drivers never see such copies.
 Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t ifindex) {
+  if (!state.devices.at(ifindex).native && is_ip_packet(frame)) return pass(MSTACK_RX_PASS_OWN_SOURCE);
   return receive(state, memory.received, memory.now, frame, ifindex);
 }
 
