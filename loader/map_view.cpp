@@ -48,7 +48,7 @@ Error explain_open_failure(int code, const std::string& detail, const std::strin
       return explained("the maps under " + pin_dir + " are another MultiStack's (" + detail +
                        "); use the mstack that came with its mstackd, or, when no stack runs, remove them with "
                        "`rm -r " +
-                       pin_dir + "` and start this one");
+                       pin_dir + "` (what else to remove: mstackd(8), FILES) and start this one");
     default: return explained(detail);
   }
 }

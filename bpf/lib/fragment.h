@@ -122,8 +122,8 @@ static __always_inline void read_fragment_fields(struct packet *packet, struct f
 		if (!ip || (const void *)(ip + 1) > end)
 			return;
 		field = bpf_ntohs(ip->frag_off);
-		fragment->more = field & 0x2000;
-		fragment->offset = (field & 0x1fff) * 8;
+		fragment->more = field & IPV4_MORE;
+		fragment->offset = (field & IPV4_OFFSET) * 8;
 		fragment->key.id = ip->id;
 		fragment->key.protocol = ip->protocol;
 		fragment->hops = ip->ttl;

@@ -22,7 +22,6 @@
 #include "steer.h"
 
 #define GUARD_PASSES MSTACK_VERDICT_COUNT
-#define IPV4_OFFSET  0x1fff
 
 /* What the source of a packet is read from, bit by bit. */
 struct sender {
@@ -58,7 +57,7 @@ static __always_inline enum sender_result read_ipv4_sender(struct __sk_buff *skb
 	sender->protocol = ip.protocol;
 	sender->end = sender->at + bpf_ntohs(ip.tot_len);
 	sender->at += ip.ihl * 4;
-	sender->in_fragment = !!(ip.frag_off & bpf_htons(0x2000));
+	sender->in_fragment = !!(ip.frag_off & bpf_htons(IPV4_MORE));
 	/* Alone it is no datagram: it is read together with its first one, which is stopped. */
 	return ip.frag_off & bpf_htons(IPV4_OFFSET) ? SENDER_NONE : SENDER_PASSED;
 }

@@ -73,7 +73,7 @@ static __always_inline bool parse_quoted_ipv4(struct packet *quote, const struct
 	if (quote->length < sizeof(*ip) || (const void *)(ip + 1) > end || ip->version != 4)
 		return false;
 	header = ip->ihl * 4;
-	if (header < sizeof(*ip) || header > quote->length || ip->frag_off & bpf_htons(0x1fff))
+	if (header < sizeof(*ip) || header > quote->length || ip->frag_off & bpf_htons(IPV4_OFFSET))
 		return false;
 	quote->protocol = ip->protocol;
 	quote->transport_offset = header;

@@ -117,10 +117,13 @@ static __always_inline bool is_ipv6(const struct packet *packet)
 	return packet->ethertype == bpf_htons(ETH_P_IPV6);
 }
 
-/* DF is the only bit of it that a whole datagram may have. */
+/* Of an IPv4 header's frag_off. The other two bits, DF and a reserved one, say nothing of fragments. */
+#define IPV4_MORE   0x2000
+#define IPV4_OFFSET 0x1fff
+
 static __always_inline bool is_ipv4_fragment(const struct iphdr *ip)
 {
-	return ip->frag_off & bpf_htons(0x3fff);
+	return ip->frag_off & bpf_htons(IPV4_MORE | IPV4_OFFSET);
 }
 
 #endif

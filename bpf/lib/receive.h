@@ -98,7 +98,7 @@ __noinline __weak int settle_received_tc(struct __sk_buff *ctx, struct packet *p
 			       PARSE_RECEIVED | PARSE_IN_TC);
 }
 
-/* Of all that is not plain: RX_STEERED if the packet has the ports by which it is to be steered. */
+/* Of all that is not plain, and in TC of all: RX_STEERED if the packet has the ports by which it is to be steered. */
 static __always_inline enum mstack_verdict read_received(struct packet *packet, void *ctx, void *data, const void *end,
 							 __u32 how)
 {

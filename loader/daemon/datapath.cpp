@@ -45,7 +45,8 @@ std::uint64_t wall_clock_ns() {
 
 // What to do about pins that are not for us.
 std::string advice(const PinDir& pins) {
-  return "remove them with `rm -r " + pins.path() + "` when no stack runs, or run the mstackd that made them";
+  return "remove them with `rm -r " + pins.path() +
+         "` when no stack runs (what else to remove: mstackd(8), FILES), or run the mstackd that made them";
 }
 
 }  // namespace
@@ -111,16 +112,16 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
     pins_->remove_contents();  // of an mstackd that ended half-way through its start or its end
     return std::nullopt;
   }
-  std::optional<mstack_meta> meta;
+  const auto refused = [this](const Error& error) { return failure(error.code, error.what + ": " + advice(*pins_)); };
+  // meta first: of another schema there may be other maps.
+  const auto meta_map = maps::open_pinned(pins_->path(), maps::definition("meta"), maps::Access::read);
+  if (!meta_map) return refused(meta_map.error());
+  const auto meta = maps::read_meta(meta_map->get());
+  if (!meta) return failure(meta.error().code, meta.error().what + " in " + pins_->path() + ": " + advice(*pins_));
   std::vector<Fd> opened;
   for (const maps::Definition& definition : maps::definitions) {
     auto fd = maps::open_pinned(pins_->path(), definition, maps::Access::write);
-    if (!fd) return failure(fd.error().code, fd.error().what + ": " + advice(*pins_));
-    if (definition.type == BPF_MAP_TYPE_ARRAY && std::string_view(definition.name) == "meta") {
-      auto read = maps::read_meta(fd->get());
-      if (!read) return failure(read.error().code, read.error().what + " in " + pins_->path() + ": " + advice(*pins_));
-      meta = *read;
-    }
+    if (!fd) return refused(fd.error());
     opened.push_back(std::move(*fd));
   }
   if (meta->netns_cookie != config.netns_cookie)
@@ -136,7 +137,7 @@ Expected<std::optional<mstack_meta>> Datapath::reuse_maps(const Config& config) 
     if (const int error = bpf_map__reuse_fd(map, opened[i].get()); error < 0)
       return system_failure(-error, std::string("cannot use the pinned map ") + maps::definitions[i].name);
   }
-  return meta;
+  return *meta;
 }
 
 Expected<void> Datapath::load(const Config& config) {

@@ -114,8 +114,9 @@ Expected<void> Uplinks::leave_unrecorded_chains() {
   const auto devices = links_->all();
   if (!devices) return std::unexpected(devices.error());
   for (const net::Link& device : *devices) {
-    if (!uplinks_.contains(device.ifindex) && chain::is_member(*datapath_, device))
-      chain::leave(*datapath_, device.ifindex);
+    if (uplinks_.contains(device.ifindex) || !chain::is_member(*datapath_, device)) continue;
+    leave_egress(device.ifindex);
+    chain::leave(*datapath_, device.ifindex);
   }
   return {};
 }
@@ -127,7 +128,10 @@ Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink
   auto attachment = Attachment::take_over(*datapath_, ifindex, device && info ? &*device : nullptr,
                                           info && info->flags & MSTACK_UPLINK_CHAINED);
   if (!attachment) return std::unexpected(attachment.error());
-  if (!*attachment) return false;
+  if (!*attachment) {
+    if (device) leave_egress(ifindex);  // of one that was never written down
+    return false;
+  }
   if (is_in_vrf(*device)) return false;  // and goes with its attachment
   auto [entry, added] =
       uplinks_.emplace(ifindex, Uplink{.info = *info, .mtu = device->mtu, .attachment = std::move(**attachment)});
@@ -237,11 +241,7 @@ Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::u
 // same.
 void Uplinks::guard(const net::Link& device, mstack_uplink& info) const {
   set_flag(info, MSTACK_UPLINK_GUARDED, false);
-  if (!guarded_) {
-    if (auto detached = egress::detach(*datapath_, device.ifindex); !detached)
-      log::warn("{}: {}", device.name, detached.error().what);
-    return;
-  }
+  if (!guarded_) return leave_egress(device.ifindex);
   const auto attached = egress::attach(*datapath_, {.ifindex = device.ifindex,
                                                     .device = device.name,
                                                     .program = datapath_->programs().uplink_tx,
@@ -264,8 +264,12 @@ Expected<void> Uplinks::publish(std::uint32_t ifindex, Uplink& uplink) {
   return {};
 }
 
-void Uplinks::forget(std::uint32_t ifindex) {
+void Uplinks::leave_egress(std::uint32_t ifindex) const {
   if (auto detached = egress::detach(*datapath_, ifindex); !detached) log::warn("{}", detached.error().what);
+}
+
+void Uplinks::forget(std::uint32_t ifindex) {
+  leave_egress(ifindex);
   uplinks_.erase(ifindex);  // detaches, if it is ours
   (void)maps::Hash<std::uint32_t, std::uint32_t>(datapath_->map("uplinks")).erase(ifindex);
   (void)datapath_->uplink_info().erase(ifindex);

@@ -74,6 +74,7 @@ class Uplinks {
   Expected<void> leave_unrecorded_chains();
   Expected<bool> take_over_one(std::uint32_t ifindex, const mstack_uplink* info);
   void guard(const net::Link& device, mstack_uplink& info) const;
+  void leave_egress(std::uint32_t ifindex) const;
   Expected<void> publish(std::uint32_t ifindex, Uplink& uplink);
   void forget(std::uint32_t ifindex);
   void look_at(std::uint32_t ifindex);

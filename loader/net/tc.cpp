@@ -87,24 +87,21 @@ Expected<void> put_filter(Netlink& netlink, const Place& place, int program_fd, 
 }
 
 struct Filter {
-  std::uint32_t handle = 0, priority = 0, program = 0;
+  std::uint32_t handle = 0, priority = 0, chain = 0, program = 0;
   std::string kind, name;
 
   [[nodiscard]] bool is_multistacks() const {
     return kind == "bpf" && handle == shared_handle && (name == plain_name || name == name_with_qdisc);
   }
-  [[nodiscard]] bool is_of(int claims) const {
-    if (!is_multistacks()) return false;
-    const Fd attached(::bpf_prog_get_fd_by_id(program));
-    return attached && maps::is_used_by(attached.get(), claims);
-  }
 };
 
 Filter parse_filter(const nlmsghdr& message, const tcmsg& header) {
-  Filter filter = {
-      .handle = header.tcm_handle, .priority = header.tcm_info >> 16, .program = 0, .kind = {}, .name = {}};
+  Filter filter;
+  filter.handle = header.tcm_handle;
+  filter.priority = header.tcm_info >> 16;
   for_each_attribute(message, sizeof(tcmsg), [&filter](const nlattr* attribute) {
     if (mnl_attr_get_type(attribute) == TCA_KIND) filter.kind = text_of(attribute);
+    if (mnl_attr_get_type(attribute) == TCA_CHAIN) filter.chain = value_as<std::uint32_t>(attribute).value_or(0);
     if (mnl_attr_get_type(attribute) != TCA_OPTIONS) return;
     for_each_nested(attribute, [&filter](const nlattr* option) {
       if (mnl_attr_get_type(option) == TCA_BPF_NAME) filter.name = text_of(option);
@@ -114,7 +111,7 @@ Filter parse_filter(const nlmsghdr& message, const tcmsg& header) {
   return filter;
 }
 
-// In the order in which a packet meets them, but for those of one priority.
+// Chain by chain, in the order in which a packet meets them.
 Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex, std::uint32_t parent) {
   Request request(RTM_GETTFILTER, 0, sizeof(tcmsg));
   auto& asked = request.header<tcmsg>();
@@ -127,15 +124,33 @@ Expected<std::vector<Filter>> filters_of(Netlink& netlink, std::uint32_t ifindex
     if (header && header->tcm_handle != 0) filters.push_back(parse_filter(message, *header));
   });
   if (!dumped) return std::unexpected(dumped.error());
-  std::ranges::sort(filters, {}, &Filter::priority);
   return filters;
+}
+
+Expected<bool> is_ours(const Filter& filter, int claims) {
+  if (!filter.is_multistacks()) return false;
+  const Fd program(::bpf_prog_get_fd_by_id(filter.program));
+  if (!program && errno == ENOENT) return false;  // gone since
+  if (!program) return system_failure(errno, "cannot look at a TC program");
+  return maps::is_used_by(program.get(), claims);
+}
+
+// The end of them if there is none.
+Expected<std::vector<Filter>::const_iterator> find_own(const std::vector<Filter>& filters, int claims) {
+  for (auto filter = filters.begin(); filter != filters.end(); ++filter) {
+    const auto ours = is_ours(*filter, claims);
+    if (!ours) return std::unexpected(ours.error());
+    if (*ours) return filter;
+  }
+  return filters.end();
 }
 
 Expected<std::optional<Filter>> own_filter(Netlink& netlink, const SharedEgress& egress) {
   const auto filters = filters_of(netlink, egress.ifindex, clsact_egress);
   if (!filters) return std::unexpected(filters.error());
-  const auto own = std::ranges::find_if(*filters, [&](const Filter& filter) { return filter.is_of(egress.claims); });
-  return own == filters->end() ? std::nullopt : std::optional(*own);
+  const auto own = find_own(*filters, egress.claims);
+  if (!own) return std::unexpected(own.error());
+  return *own == filters->end() ? std::nullopt : std::optional(**own);
 }
 
 // Programs that come before all filters. A kernel that does not know of them says EINVAL.
@@ -162,7 +177,8 @@ Expected<bool> has_ingress_qdisc(Netlink& netlink, std::uint32_t ifindex) {
   return found;
 }
 
-Expected<void> put_in_front(Netlink& netlink, Place place, int program_fd, const char* name) {
+// Before all filters of the priority that it gets, and of later ones.
+Expected<void> put_in_front(Netlink& netlink, Place& place, int program_fd, const char* name) {
   for (place.priority = 1;; ++place.priority) {
     auto put = put_filter(netlink, place, program_fd, name, NLM_F_EXCL);
     const bool is_anothers = !put && (put.error().code == EINVAL || put.error().code == EEXIST);
@@ -210,29 +226,31 @@ Expected<TcOrder> attach_tc_egress(const SharedEgress& egress, int program_fd) {
                    "that an ingress can");
   const auto added = add_clsact(*netlink, ifindex);
   if (!added) return std::unexpected(added.error());
-  auto filters = filters_of(*netlink, ifindex, clsact_egress);
+  const auto filters = filters_of(*netlink, ifindex, clsact_egress);
   if (!filters) return std::unexpected(filters.error());
+  const auto own = find_own(*filters, egress.claims);
+  if (!own) return std::unexpected(own.error());
 
   Place place = {.ifindex = ifindex, .parent = clsact_egress, .handle = shared_handle, .priority = 0};
-  const auto is_ours = [&egress](const Filter& filter) { return filter.is_of(egress.claims); };
-  const auto own = std::ranges::find_if(*filters, is_ours);
   // The last MultiStack to go takes the qdisc along, whichever brought it.
   const bool with_qdisc = *added || std::ranges::any_of(*filters, [](const Filter& filter) {
     return filter.is_multistacks() && filter.name == name_with_qdisc;
   });
-  if (own != filters->end()) {
-    place.priority = own->priority;
-    if (auto put = put_filter(*netlink, place, program_fd, own->name.c_str(), NLM_F_REPLACE); !put)
+  const bool replaces = *own != filters->end();
+  if (replaces) {
+    place.priority = (*own)->priority;
+    if (auto put = put_filter(*netlink, place, program_fd, (*own)->name.c_str(), NLM_F_REPLACE); !put)
       return std::unexpected(put.error());
   } else if (auto put = put_in_front(*netlink, place, program_fd, with_qdisc ? name_with_qdisc : plain_name); !put) {
     if (*added) (void)remove_unused_clsact(*netlink, ifindex);
     return std::unexpected(put.error());
   }
-  filters = filters_of(*netlink, ifindex, clsact_egress);
-  if (!filters) return std::unexpected(filters.error());
   if (has_tcx(ifindex)) return TcOrder::behind_others;
-  if (filters->empty() || is_ours(filters->front())) return TcOrder::first;
-  return filters->front().is_multistacks() ? TcOrder::behind_multistack : TcOrder::behind_others;
+  // Packets come to other chains from this one alone.
+  const auto first = std::ranges::find(*filters, 0U, &Filter::chain);
+  const auto is_before = [&] { return replaces ? first < *own : first->priority < place.priority; };
+  if (first == filters->end() || !is_before()) return TcOrder::first;
+  return first->is_multistacks() ? TcOrder::behind_multistack : TcOrder::behind_others;
 }
 
 Expected<bool> has_tc_egress(const SharedEgress& egress) {

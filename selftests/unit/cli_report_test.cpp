@@ -286,7 +286,7 @@ TEST(OpenFailure, SaysWhatWhyAndWhatNext) {
   EXPECT_EQ(
       "the maps under /p are another MultiStack's (DETAIL); use the mstack that came with its mstackd, or, when no "
       "stack "
-      "runs, remove them with `rm -r /p` and start this one",
+      "runs, remove them with `rm -r /p` (what else to remove: mstackd(8), FILES) and start this one",
       text(EPROTO));
   EXPECT_EQ("DETAIL", text(EIO));
   EXPECT_EQ(EIO, explain_open_failure(EIO, "DETAIL", "/p", true).code);
