@@ -51,8 +51,8 @@ std::optional<std::string> decoded_path(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (target.size() < scheme.size() || !same(target.substr(0, scheme.size()), scheme)) continue;
     target.remove_prefix(scheme.size());
-    target.remove_prefix(std::min(target.find('/'), target.size()));
-    if (target.empty()) target = "/";
+    target.remove_prefix(std::min(target.find_first_of("/?"), target.size()));
+    if (!target.starts_with('/')) target = "/";
   }
   target = target.substr(0, target.find('?'));
   if (target.empty() || target.front() != '/') return std::nullopt;
@@ -179,8 +179,9 @@ Head parse_head(std::string_view text) {
   while (text.substr(skipped).starts_with("\r\n") && skipped < 8) skipped += 2;
   text.remove_prefix(skipped);
   const std::size_t end = text.find("\r\n\r\n");
+  // Looked for first, so that the answer hangs on what was sent and not on the pieces that it came in.
+  if (has_bare_line_feed(text.substr(0, std::min(end, most_head)))) return refused(400);
   if (end == std::string_view::npos || end + 4 > most_head) {
-    if (has_bare_line_feed(text.substr(0, most_head))) return refused(400);
     if (text.size() < most_head) return {};
     return refused(text.find("\r\n") > most_target ? 414 : 431);
   }
