@@ -125,14 +125,14 @@ void Programs::LinkDeleter::operator()(bpf_link* link) const {
 }
 
 Programs::Programs(std::uint64_t netns_cookie, std::initializer_list<std::string_view> wanted,
-                   std::uint64_t next_hop_interval_ns) {
+                   const Settings& settings) {
   libbpf_set_print(keep_log);
   libbpf_log.clear();
   skeleton_.reset(mstack_bpf__open());
   if (!skeleton_) fail("open the skeleton: " + libbpf_log, errno);
   skeleton_->rodata->netns_cookie = netns_cookie;
-  skeleton_->rodata->next_hop_interval_ns = next_hop_interval_ns;
-  skeleton_->rodata->send_fragments = true;
+  skeleton_->rodata->next_hop_interval_ns = settings.next_hop_interval_ns;
+  skeleton_->rodata->send_fragments = settings.send_fragments;
   skeleton_->rodata->neighbour_interval_ns =
       0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   bpf_program* program = nullptr;

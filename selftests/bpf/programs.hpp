@@ -34,6 +34,12 @@ struct ClaimOptions {
   std::uint32_t state = MSTACK_CLAIM_ACTIVE;
 };
 
+// What a daemon sets before it loads the programs.
+struct Settings {
+  std::uint64_t next_hop_interval_ns = 0;
+  bool send_fragments = true;
+};
+
 // What one run of a program did.
 struct Outcome {
   std::uint32_t action = 0;
@@ -48,7 +54,7 @@ class Programs {
  public:
   // Loads those named, or all: the verifier takes its time over each. Throws std::system_error.
   explicit Programs(std::uint64_t netns_cookie, std::initializer_list<std::string_view> wanted = {},
-                    std::uint64_t next_hop_interval_ns = 0);
+                    const Settings& settings = {});
   ~Programs();
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;

@@ -35,8 +35,7 @@ Packet from_port_7(std::string_view from, std::string_view to, std::uint8_t prot
 
 }  // namespace
 
-VportTx::VportTx(std::uint64_t next_hop_interval_ns)
-    : programs(netns.cookie(), {"vport_tx", "vport_tx_slow"}, next_hop_interval_ns) {
+VportTx::VportTx(const Settings& settings) : programs(netns.cookie(), {"vport_tx", "vport_tx_slow"}, settings) {
   veth("host0", "stack0", "02:4d:53:01:00:01", "02:4d:53:00:00:01");
   veth("host1", "stack1", "02:4d:53:01:00:02", "02:4d:53:00:00:02");
   veth("up0", "wire0", "02:00:00:00:00:10", "02:00:00:00:00:11");

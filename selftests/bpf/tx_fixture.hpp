@@ -27,7 +27,7 @@ class VportTx : public testing::Test {
   static constexpr std::string_view peer4 = "192.0.2.99";  // on-link, its MAC is known
   static constexpr std::string_view peer6 = "2001:db8::99";
 
-  explicit VportTx(std::uint64_t next_hop_interval_ns = 0);
+  explicit VportTx(const Settings& settings = {});
 
   Outcome transmit(const Bytes& frame) { return programs.run("vport_tx", frame, host_end); }
   // What the whole of the host end does: the slow path sees what XDP passes, and only that.

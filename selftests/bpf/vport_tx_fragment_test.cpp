@@ -331,5 +331,55 @@ TEST_F(VportTxFragment, EveryTruncation) {
   }
 }
 
+// As mstackd has it unless --send-fragments is given.
+class VportTxNoFragment : public VportTx {
+ protected:
+  VportTxNoFragment() : VportTx({.send_fragments = false}) {}
+  testing::AssertionResult refused(const Bytes& frame) {
+    const auto fast = dropped(frame, MSTACK_TX_DROP_FRAGMENT);
+    if (!fast) return fast;
+    const Outcome outcome = programs.run("vport_tx_slow", frame, host_end);
+    return did(outcome, TC_ACT_SHOT, MSTACK_TX_DROP_FRAGMENT, own_slot);
+  }
+};
+
+TEST_F(VportTxNoFragment, LiteralIpv4) {
+  EXPECT_TRUE(
+      refused(hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
+                  "45 00 00 2c be ef 20 00 40 11 17 6d c0 00 02 01 c0 00 02 63"
+                  "00 07 9c 40 0b b8 12 34 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f")));
+  EXPECT_TRUE(
+      refused(hex("02 4d 53 01 00 01 02 4d 53 00 00 01 08 00"
+                  "45 00 00 17 be ef 00 03 40 11 37 7f c0 00 02 01 c0 00 02 63"
+                  "10 11 12")));
+}
+
+TEST_F(VportTxNoFragment, LiteralIpv6) {
+  EXPECT_TRUE(
+      refused(hex("02 4d 53 01 00 01 02 4d 53 00 00 01 86 dd"
+                  "60 00 00 00 00 20 2c 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+                  "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
+                  "11 00 00 01 de ad be ef"
+                  "00 07 9c 40 0b b8 12 34 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f")));
+  EXPECT_TRUE(
+      refused(hex("02 4d 53 01 00 01 02 4d 53 00 00 01 86 dd"
+                  "60 00 00 00 00 0b 2c 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+                  "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 99"
+                  "11 00 00 18 de ad be ef 10 11 12")));
+}
+
+TEST_F(VportTxNoFragment, NoneLeaves) {
+  for (const Packet& packet : every_kind()) {
+    EXPECT_TRUE(refused(first_of(packet)));
+    EXPECT_TRUE(refused(later_of(packet)));
+    EXPECT_TRUE(refused(last_of(packet)));
+    EXPECT_TRUE(sent(transmit(packet.bytes()), packet.bytes())) << "what is whole is none of it";
+  }
+  for (Packet packet : {udp6(), tcp6()}) {
+    packet.extensions = {{44, hex("00 00 00 00 00 00 12 34")}};
+    EXPECT_TRUE(sent(transmit(packet.bytes()), packet.bytes())) << "a fragment header around a whole packet";
+  }
+}
+
 }  // namespace
 }  // namespace bpf_test

@@ -20,7 +20,7 @@ constexpr std::uint64_t second = 1'000'000'000, interval = 3600 * second;
 
 class VportTxNextHop : public VportTx {
  protected:
-  explicit VportTxNextHop(std::uint64_t interval_ns = interval) : VportTx(interval_ns) {}
+  explicit VportTxNextHop(std::uint64_t interval_ns = interval) : VportTx({.next_hop_interval_ns = interval_ns}) {}
 
   struct Hop {
     std::uint32_t ifindex, family;
