@@ -18,10 +18,10 @@
 #include "parse.h"
 #include "steer.h"
 
-#define FRAGMENT_LIFETIME_NS 30000000000ull /* how long the kernel waits for the rest of an IPv4 datagram */
-#define RX_DATAGRAM_BITS     14
-#define LO_DATAGRAM_BITS     10
-#define TX_DATAGRAM_BITS     5 /* of one vport */
+const volatile __u64 fragment_lifetime_ns __weak = 30000000000; /* as the kernel waits for the rest of an IPv4 one */
+#define RX_DATAGRAM_BITS 14
+#define LO_DATAGRAM_BITS 10
+#define TX_DATAGRAM_BITS 5 /* of one vport */
 
 /* By which a receiver puts fragments together (RFC 791, RFC 8200). */
 struct datagram_key {
@@ -249,7 +249,7 @@ static __always_inline bool is_same_datagram(const struct datagram_key *a, const
 static __always_inline void remember_datagram(struct datagram_place *place, const struct packet *packet,
 					      const struct fragment *fragment, __u32 vport, __u64 cookie)
 {
-	__u64 expires_ns = bpf_ktime_get_ns() + FRAGMENT_LIFETIME_NS;
+	__u64 expires_ns = bpf_ktime_get_ns() + fragment_lifetime_ns;
 
 	bpf_spin_lock(&place->lock);
 	place->datagram.key = fragment->key;

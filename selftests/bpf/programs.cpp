@@ -133,6 +133,7 @@ Programs::Programs(std::uint64_t netns_cookie, std::initializer_list<std::string
   skeleton_->rodata->netns_cookie = netns_cookie;
   skeleton_->rodata->next_hop_interval_ns = settings.next_hop_interval_ns;
   skeleton_->rodata->send_fragments = settings.send_fragments;
+  if (settings.fragment_lifetime_ns) skeleton_->rodata->fragment_lifetime_ns = *settings.fragment_lifetime_ns;
   skeleton_->rodata->neighbour_interval_ns =
       0;  // as many as come; Transmit.AFloodToUnknownNeighbours... has the real one
   bpf_program* program = nullptr;

@@ -38,6 +38,7 @@ struct ClaimOptions {
 struct Settings {
   std::uint64_t next_hop_interval_ns = 0;
   bool send_fragments = true;
+  std::optional<std::uint64_t> fragment_lifetime_ns = {};  // none: as it is
 };
 
 // What one run of a program did.
