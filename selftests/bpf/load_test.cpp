@@ -58,6 +58,7 @@ TEST(LoadMaps, CarryTypes) {
     __u32 size = sizeof info;
     ASSERT_EQ(bpf_obj_get_info_by_fd(programs.map(name), &info, &size), 0) << name;
     EXPECT_NE(info.btf_id, 0U) << name;
+    EXPECT_NE(info.btf_key_type_id, 0U) << name;
     EXPECT_NE(info.btf_value_type_id, 0U) << name;
   }
 }
