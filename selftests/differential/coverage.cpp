@@ -45,7 +45,11 @@ constexpr std::array fates{Fate{Program::uplink_rx, MSTACK_RX_STEERED},
                            Fate{Program::vport_tx_slow, MSTACK_TX_TO_STACK},
                            Fate{Program::lo_tx, MSTACK_RX_STEERED},
                            Fate{Program::lo_tx, MSTACK_LO_PASS},
+                           Fate{Program::lo_tx, MSTACK_GUARD_DROP_NOT_OWNER},
                            Fate{Program::uplink_tx, MSTACK_GUARD_DROP_NOT_OWNER}};
+// Of one that has its first, no reason is left but that none may be sent.
+constexpr std::array fates_of_first{Fate{Program::vport_tx, MSTACK_TX_DROP_FRAGMENT},
+                                    Fate{Program::vport_tx_slow, MSTACK_TX_DROP_FRAGMENT}};
 constexpr std::array fates_of_later{
     Fate{Program::uplink_rx, MSTACK_RX_PASS_FRAGMENT}, Fate{Program::uplink_rx, MSTACK_RX_PASS_OVERLAP},
     Fate{Program::vport_tx, MSTACK_TX_DROP_FRAGMENT}, Fate{Program::vport_tx, MSTACK_TX_DROP_OVERLAP}};
@@ -65,12 +69,14 @@ void for_each_kind(const Act& act) {
     const auto one = [&](const Fate& fate) {
       const bool is_later = kind.kind == Kind::later_fragment, is_error = kind.kind == Kind::icmp_error;
       if (is_later && fate.verdict == MSTACK_RX_PASS_UNCLAIMED) return;
-      if ((is_later || is_error) && fate.program == Program::uplink_tx) return;  // they have no ports
+      if ((is_later || is_error) && fate.verdict == MSTACK_GUARD_DROP_NOT_OWNER) return;  // they have no ports
       for (const bool is_ip6 : {false, true}) act(kind, is_ip6, fate);
     };
     for (const Fate& fate : fates) one(fate);
-    if (kind.kind != Kind::later_fragment) continue;
-    for (const Fate& fate : fates_of_later) one(fate);
+    if (kind.kind == Kind::first_fragment)
+      for (const Fate& fate : fates_of_first) one(fate);
+    if (kind.kind == Kind::later_fragment)
+      for (const Fate& fate : fates_of_later) one(fate);
   }
 }
 

@@ -4,6 +4,7 @@
 // MSTACK_FRAMES: how many frames in all (run.sh --frames N); MSTACK_SEED: the seed of a run that is to be repeated.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <iostream>
@@ -22,6 +23,14 @@ namespace {
 constexpr std::uint64_t frames_unless_given = 10'000'000;
 constexpr std::uint64_t frames_to_see_everything = 1'000'000;
 constexpr std::uint64_t frames_of_a_population = 20'000;
+
+// What mstackd can set of the programs, every pair of it: a world and a thread each, however many CPUs there are.
+struct Mode {
+  bool send_fragments = false;
+  bool guard_loopback = false;
+};
+constexpr std::array modes{Mode{}, Mode{.send_fragments = true}, Mode{.guard_loopback = true},
+                           Mode{.send_fragments = true, .guard_loopback = true}};
 
 std::uint64_t frames_wanted() {
   const char* given = std::getenv("MSTACK_FRAMES");
@@ -74,9 +83,9 @@ std::uint64_t followed(const Seen& seen) {
   return sum;
 }
 
-void work(Campaign& campaign, std::uint64_t seed, bool send_fragments, bool guard_loopback) {
+void work(Campaign& campaign, std::uint64_t seed, const Mode& mode) {
   Random random(seed);
-  World world(send_fragments, guard_loopback);
+  World world(mode.send_fragments, mode.guard_loopback);
   Trial trial(world);
   std::uint64_t next_population = 0;
   while (trial.frames() < campaign.frames && !campaign.over) {
@@ -102,22 +111,22 @@ void work(Campaign& campaign, std::uint64_t seed, bool send_fragments, bool guar
 
 TEST(Differential, EveryProgramDecidesAsTheModel) {
   const std::uint64_t seed = mstack::test::seed();
-  const unsigned threads = std::max(1U, std::min(4U, std::thread::hardware_concurrency()));
-  Campaign campaign{.frames = frames_wanted() / threads,
+  Campaign campaign{.frames = frames_wanted() / modes.size(),
                     .over = false,
                     .mutex = {},
                     .seen = {},
                     .tagged = {},
                     .jumbo = {},
                     .lost = 0};
-  std::cout << "MSTACK_SEED=" << seed << ", " << campaign.frames * threads << " frames in " << threads << " threads\n";
+  std::cout << "MSTACK_SEED=" << seed << ", " << campaign.frames * modes.size() << " frames in " << modes.size()
+            << " threads\n";
   {
     std::vector<std::jthread> workers;
     Random seeds(seed);
-    for (unsigned i = 0; i < threads; ++i) {
-      workers.emplace_back([&campaign, own = seeds.next(), send_fragments = i % 4 != 3, guard_loopback = i % 2 != 0] {
+    for (const Mode& mode : modes) {
+      workers.emplace_back([&campaign, &mode, own = seeds.next()] {
         try {
-          work(campaign, own, send_fragments, guard_loopback);
+          work(campaign, own, mode);
         } catch (const std::exception& error) {
           campaign.differs(own, error.what(), "");
         }
@@ -126,7 +135,7 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
   }
   print(campaign.seen);
   std::cout << "fragments whose first another had pushed out: " << campaign.lost << "\n";
-  if (testing::Test::HasFailure() || campaign.frames * threads < frames_to_see_everything) return;
+  if (testing::Test::HasFailure() || campaign.frames * modes.size() < frames_to_see_everything) return;
   expect_everything(campaign.seen);
   for (const mstack_verdict verdict :
        {MSTACK_RX_STEERED, MSTACK_RX_DELIVERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_TX_SENT})

@@ -74,8 +74,7 @@ std::optional<Sender> sender_of(View frame) {
   return behind(frame, at + 40, at + 40 + ip->u16(4), ip->u8(6), true, false, Address::ip6(ip->part(8, 16)));
 }
 
-}  // namespace
-
+// Why it may not leave. None: it may.
 std::optional<mstack_verdict> guarded(const State& state, View frame) {
   const auto sender = sender_of(frame);
   if (!sender) return std::nullopt;
@@ -90,6 +89,8 @@ std::optional<mstack_verdict> guarded(const State& state, View frame) {
   if (!is_exact && !state.is_local(sender->tuple->address)) return std::nullopt;
   return MSTACK_GUARD_DROP_NOT_OWNER;
 }
+
+}  // namespace
 
 Decision uplink_tx(const State& state, View frame) {
   const auto verdict = guarded(state, frame);

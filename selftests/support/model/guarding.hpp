@@ -6,10 +6,7 @@
 
 namespace model {
 
-// Why a frame, of no socket that owns a claim, may not leave this host or come back to it. None: it may.
-std::optional<mstack_verdict> guarded(const State& state, View frame);
-
-// On its way out of an uplink.
+// A frame of no socket that owns a claim, on its way out of an uplink. Dropped: nor may it come back to this host.
 Decision uplink_tx(const State& state, View frame);
 
 }  // namespace model

@@ -166,7 +166,7 @@ Decision uplink_rx(const State& state, Memory& memory, View frame, std::uint32_t
 // As from the wire, without VLANs, and of datagrams there it knows nothing; the kernel's reasons are all one.
 Decision lo_tx(const State& state, Memory& memory, View frame) {
   if (state.guards_loopback)
-    if (const auto refused = guarded(state, frame)) return {.action = Action::drop, .verdict = refused};
+    if (const Decision guarded = uplink_tx(state, frame); guarded.action == Action::drop) return guarded;
   Decision decision = receive(state, memory.looped, memory.now, frame, no_device);
   if (decision.action == Action::pass) decision.verdict = MSTACK_LO_PASS;
   if (decision.doubt) decision.doubt->otherwise = MSTACK_LO_PASS;
