@@ -13,10 +13,10 @@ namespace {
 using model::Direction;
 
 Program any_program(Random& random) {
-  static constexpr Program by_weight[] = {Program::uplink_rx, Program::uplink_rx, Program::uplink_rx,
-                                          Program::vport_tx,  Program::vport_tx,  Program::vport_tx,
-                                          Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow,
-                                          Program::lo_tx,     Program::uplink_tx};
+  static constexpr Program by_weight[] = {
+      Program::uplink_rx, Program::uplink_rx, Program::uplink_rx, Program::vport_tx,      Program::vport_tx,
+      Program::vport_tx,  Program::vport_tx,  Program::vport_rx,  Program::vport_tx_slow, Program::vport_tx_slow,
+      Program::lo_tx,     Program::lo_tx,     Program::uplink_tx};
   return random.of(by_weight);
 }
 

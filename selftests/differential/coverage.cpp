@@ -24,7 +24,9 @@ constexpr std::array kinds{Named{Kind::udp, "UDP"},
                            Named{Kind::authenticated, "with AH"},
                            Named{Kind::first_fragment, "first fragment"},
                            Named{Kind::later_fragment, "later fragment"},
-                           Named{Kind::icmp_error, "ICMP error"}};
+                           Named{Kind::icmp_error, "ICMP error"},
+                           Named{Kind::multicast, "to a group"},
+                           Named{Kind::broadcast, "to all on a link"}};
 
 // What must have become of each kind. Of a later fragment nothing but the first says whose it is.
 struct Fate {
@@ -47,9 +49,11 @@ constexpr std::array fates{Fate{Program::uplink_rx, MSTACK_RX_STEERED},
                            Fate{Program::lo_tx, MSTACK_LO_PASS},
                            Fate{Program::lo_tx, MSTACK_GUARD_DROP_NOT_OWNER},
                            Fate{Program::uplink_tx, MSTACK_GUARD_DROP_NOT_OWNER}};
-// Of one that has its first, no reason is left but that none may be sent.
+// A first one of IPv4 is refused for being a fragment only where none may be sent.
 constexpr std::array fates_of_first{Fate{Program::vport_tx, MSTACK_TX_DROP_FRAGMENT},
                                     Fate{Program::vport_tx_slow, MSTACK_TX_DROP_FRAGMENT}};
+// To many: a wildcard's owner is none of them, nor is a stack or the kernel of this host one that is sent to.
+constexpr Fate fate_of_many{Program::uplink_rx, MSTACK_RX_PASS_NOT_LOCAL};
 constexpr std::array fates_of_later{
     Fate{Program::uplink_rx, MSTACK_RX_PASS_FRAGMENT}, Fate{Program::uplink_rx, MSTACK_RX_PASS_OVERLAP},
     Fate{Program::vport_tx, MSTACK_TX_DROP_FRAGMENT}, Fate{Program::vport_tx, MSTACK_TX_DROP_OVERLAP}};
@@ -70,11 +74,15 @@ void for_each_kind(const Act& act) {
       const bool is_later = kind.kind == Kind::later_fragment, is_error = kind.kind == Kind::icmp_error;
       if (is_later && fate.verdict == MSTACK_RX_PASS_UNCLAIMED) return;
       if ((is_later || is_error) && fate.verdict == MSTACK_GUARD_DROP_NOT_OWNER) return;  // they have no ports
-      for (const bool is_ip6 : {false, true}) act(kind, is_ip6, fate);
+      const bool is_many = kind.kind == Kind::multicast || kind.kind == Kind::broadcast;
+      if (is_many && (fate.verdict == MSTACK_TX_TO_STACK || fate.verdict == MSTACK_TX_TO_HOST)) return;
+      act(kind, false, fate);
+      if (kind.kind != Kind::broadcast) act(kind, true, fate);
     };
     for (const Fate& fate : fates) one(fate);
     if (kind.kind == Kind::first_fragment)
       for (const Fate& fate : fates_of_first) one(fate);
+    if (kind.kind == Kind::multicast || kind.kind == Kind::broadcast) one(fate_of_many);
     if (kind.kind == Kind::later_fragment)
       for (const Fate& fate : fates_of_later) one(fate);
   }

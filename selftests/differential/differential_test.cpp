@@ -43,7 +43,8 @@ struct Campaign {
   std::atomic<bool> over = false;
   std::mutex mutex;
   Seen seen;
-  std::map<mstack_verdict, std::uint64_t> tagged, jumbo;
+  Tagged tagged;
+  std::map<mstack_verdict, std::uint64_t> jumbo;
   std::uint64_t lost = 0;
 
   void differs(std::uint64_t seed, const std::string& before, const std::string& after) {
@@ -104,7 +105,7 @@ void work(Campaign& campaign, std::uint64_t seed, const Mode& mode) {
   }
   const std::lock_guard lock(campaign.mutex);
   for (const auto& [key, count] : trial.seen()) campaign.seen[key] += count;
-  for (const auto& [verdict, count] : trial.tagged()) campaign.tagged[verdict] += count;
+  for (const auto& [key, count] : trial.tagged()) campaign.tagged[key] += count;
   for (const auto& [verdict, count] : trial.jumbo()) campaign.jumbo[verdict] += count;
   campaign.lost += trial.lost();
 }
@@ -137,9 +138,12 @@ TEST(Differential, EveryProgramDecidesAsTheModel) {
   std::cout << "fragments whose first another had pushed out: " << campaign.lost << "\n";
   if (testing::Test::HasFailure() || campaign.frames * modes.size() < frames_to_see_everything) return;
   expect_everything(campaign.seen);
-  for (const mstack_verdict verdict :
-       {MSTACK_RX_STEERED, MSTACK_RX_DELIVERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_TX_SENT})
-    EXPECT_NE(campaign.tagged[verdict], 0U) << name_of(verdict) << " with tags was never read";
+  for (const std::size_t tags : {1U, 2U}) {
+    for (const mstack_verdict verdict :
+         {MSTACK_RX_STEERED, MSTACK_RX_DELIVERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_RX_PASS_VLAN, MSTACK_TX_SENT})
+      EXPECT_NE((campaign.tagged[{tags, verdict}]), 0U)
+          << name_of(verdict) << " with " << tags << " tags was never read";
+  }
   for (const mstack_verdict verdict :
        {MSTACK_RX_STEERED, MSTACK_RX_PASS_UNCLAIMED, MSTACK_RX_PASS_MALFORMED, MSTACK_TX_SENT, MSTACK_TX_DROP_TOO_BIG,
         MSTACK_TX_DROP_MALFORMED, MSTACK_TX_TO_STACK})

@@ -22,6 +22,7 @@ model::Tuple own_end(Random& random, const model::State& state) {
   if (random.one_in(16)) tuple.port = random.of(pools().ports);
   if (random.one_in(16)) tuple.protocol = random.of(pools().claimed_protocols);
   if (random.one_in(16)) tuple.address = random.of(tuple.address.is_ip4() ? pools().four : pools().six);
+  if (random.one_in(12)) tuple.address = random.of(tuple.address.is_ip4() ? pools().many_four : pools().many_six);
   if (random.one_in(24)) {
     static constexpr std::uint8_t others[] = {0, 1, 2, 4, 41, 43, 44, 47, 50, 51, 58, 59, 60, 89, 135, 255};
     tuple.protocol = random.of(others);
@@ -55,6 +56,7 @@ void add_macs(Random& random, Draft& draft) {
 model::Address other_end(Random& random, const model::Address& own) {
   if (random.one_in(64)) return random.of(own.is_ip4() ? pools().six : pools().four);
   if (random.one_in(8)) return random.of(pools().local);  // of this host too
+  if (random.one_in(12)) return random.of(own.is_ip4() ? pools().many_four : pools().many_six);
   if (own.is_ip4()) return random.one_in(2) ? pools().four.front() : random.of(pools().four);
   return random.one_in(2) ? pools().six.front() : random.of(pools().six);
 }

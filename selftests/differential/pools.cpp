@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "model/packet.hpp"
+
 namespace differential {
 namespace {
 
@@ -60,9 +62,17 @@ Pools make() {
                         "::192.0.2.1",
                         "fe00::1",
                         "2001:db8:0:0:6::"}),
+      .many_four = {},
+      .many_six = {},
       .claimed_ports = {7, 0x0700, 53, 65535},
       .ports = {7, 7, 7, 0x0700, 53, 65535, 0, 8, 6, 40000},
       .claimed_protocols = {6, 6, 17, 17, 33, 132, 136}};
+  for (const model::Address& one : pools.six)
+    if (model::is_multicast(one)) pools.many_six.push_back(one);
+  for (const model::Address& one : pools.four) {
+    if (model::is_multicast(one)) pools.many_four.insert(pools.many_four.end(), 3, one);
+    if (one.bytes()[15] == 255 || one.bytes()[15] == 127 || one.bytes()[15] == 63) pools.many_four.push_back(one);
+  }
   for (const std::string_view text : host_addresses) {
     const model::Address one = address(text);
     pools.local.push_back(one);

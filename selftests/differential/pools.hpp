@@ -22,6 +22,7 @@ struct Pools {
   std::vector<model::Address> local;  // the host's
   std::vector<model::Address> four;   // all there are of a family, the host's among them
   std::vector<model::Address> six;
+  std::vector<model::Address> many_four, many_six;  // groups, and all on a link; among those above too
   std::vector<std::uint16_t> claimed_ports;
   std::vector<std::uint16_t> ports;
   std::vector<std::uint8_t> claimed_protocols;

@@ -18,7 +18,6 @@ namespace {
 constexpr std::size_t one_page = 4096;
 
 using model::Action;
-using model::is_tagged;
 using model::View;
 
 // The model's word for what a program returned.
@@ -51,6 +50,12 @@ std::string text(std::optional<mstack_verdict> verdict, std::uint32_t slot) {
   std::string words = verdict ? name_of(*verdict) : "no verdict";
   if (slot != 0) words += ", slot " + std::to_string(slot);
   return words;
+}
+
+std::size_t tags_of(View frame) {
+  if (!model::is_tagged(frame)) return 0;
+  const auto untagged = model::take_tags(frame);
+  return untagged ? untagged->tags.size() : 0;
 }
 
 bool is_sent(mstack_verdict verdict) {
@@ -146,7 +151,7 @@ std::optional<std::string> Trial::run(const Step& step) {
   settle_doubt(step, expected, outcome);
   ++seen_[{step.program, expected.kind, expected.is_ip6, outcome.verdict}];
   if (outcome.verdict) {
-    tagged_[*outcome.verdict] += is_tagged(View(step.frame)) || is_tagged(View(outcome.frame));
+    ++tagged_[{std::max(tags_of(View(step.frame)), tags_of(View(outcome.frame))), *outcome.verdict}];
     jumbo_[*outcome.verdict] += step.frame.size() > one_page;
   }
   const std::string difference = compare(step, expected, outcome);

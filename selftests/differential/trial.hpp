@@ -37,6 +37,7 @@ struct Reading {
   friend auto operator<=>(const Reading&, const Reading&) = default;
 };
 using Seen = std::map<Reading, std::uint64_t>;
+using Tagged = std::map<std::pair<std::size_t, mstack_verdict>, std::uint64_t>;
 
 class Trial {
  public:
@@ -53,8 +54,8 @@ class Trial {
 
   std::uint64_t frames() const { return frames_; }
   const Seen& seen() const { return seen_; }
-  // How many of a verdict came or left with tags, and how many were more than a buffer holds.
-  const std::map<mstack_verdict, std::uint64_t>& tagged() const { return tagged_; }
+  // How many of a verdict came or left with so many tags, and how many were more than a buffer holds.
+  const Tagged& tagged() const { return tagged_; }
   const std::map<mstack_verdict, std::uint64_t>& jumbo() const { return jumbo_; }
   // Fragments of which the programs had lost the first to another, where the model, which loses none, had it.
   std::uint64_t lost() const { return lost_; }
@@ -76,7 +77,8 @@ class Trial {
   std::map<std::pair<model::Tuple, model::Tuple>, std::uint32_t> queue_of_flow_;
   Seen seen_;
   std::uint64_t frames_ = 0;
-  std::map<mstack_verdict, std::uint64_t> tagged_, jumbo_;
+  Tagged tagged_;
+  std::map<mstack_verdict, std::uint64_t> jumbo_;
   std::uint64_t lost_ = 0;
   Clock::time_point enough_;  // of minimising
 };

@@ -379,6 +379,7 @@ void World::populate(Random& random) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto& family = random.one_in(2) ? pools().four : pools().six;
     model::Address bound = random.one_in(6) ? random.of(family) : random.of(pools().local);
+    if (random.one_in(12)) bound = random.of(bound.is_ip4() ? pools().many_four : pools().many_six);
     if (random.one_in(8)) bound = bound.any();
     claim({bound, random.of(pools().claimed_ports), random.of(pools().claimed_protocols)}, any_holder(random));
   }

@@ -8,6 +8,7 @@
 
 #include "datagrams.hpp"
 #include "mstack_abi.h"
+#include "routes.hpp"
 #include "state.hpp"
 
 namespace model {
@@ -32,6 +33,8 @@ enum class Kind {
   first_fragment,
   later_fragment,
   icmp_error,
+  multicast,  // of UDP and UDP-Lite, as what follows
+  broadcast,  // of the link, or of a subnet of this host
 };
 
 struct Decision {
@@ -55,11 +58,15 @@ struct Decision {
   std::optional<Doubt> doubt = {};
 };
 
-inline Kind kind_of(const Network& network) {
+inline Kind kind_of(const State& state, const Network& network) {
   if (network.fragment) return network.fragment->is_first() ? Kind::first_fragment : Kind::later_fragment;
   if (network.is_icmp()) return Kind::icmp_error;
   if (network.has_authentication) return Kind::authenticated;
   if (network.has_extensions) return Kind::with_headers;
+  if (network.protocol == protocol_udp || network.protocol == protocol_udp_lite) {
+    if (is_multicast(network.destination)) return Kind::multicast;
+    if (is_group(network.destination) || state.broadcasts.contains(network.destination)) return Kind::broadcast;
+  }
   switch (network.protocol) {
     case protocol_udp: return Kind::udp;
     case protocol_tcp: return Kind::tcp;

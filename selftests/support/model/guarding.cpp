@@ -99,7 +99,7 @@ Decision uplink_tx(const State& state, View frame) {
   auto network = link ? read_network(*link) : std::unexpected(link.error());
   if (!network) return decision;
   (void)walk(*network, Direction::received);
-  decision.kind = kind_of(*network);
+  decision.kind = kind_of(state, *network);
   decision.is_ip6 = network->is_ip6;
   return decision;
 }

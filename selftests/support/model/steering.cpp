@@ -150,7 +150,7 @@ Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, 
     return fault ? pass(*fault) : whole_packet(state, frame, origin, *network);
   };
   Decision decision = decide();
-  decision.kind = kind_of(*network);
+  decision.kind = kind_of(state, *network);
   decision.is_ip6 = network->is_ip6;
   return decision;
 }

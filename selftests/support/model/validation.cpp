@@ -255,7 +255,7 @@ Decision through_gate(const State& state, Memory& memory, View frame, std::uint3
   }
   if (!network) return gate.drop(network.error());
   Decision decision = gate.settle(*network);
-  decision.kind = kind_of(*network);
+  decision.kind = kind_of(state, *network);
   decision.is_ip6 = network->is_ip6;
   return decision;
 }
