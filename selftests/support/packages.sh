@@ -10,7 +10,8 @@ demo_packages=(socat tcpdump iputils-ping python3 util-linux)
 # The clients of lwIP's servers, what support/debian.sh works with, and what the nginx that it gets is linked with.
 lwip_packages=(curl wrk apache2-utils iperf dpkg-dev xz-utils libpcre2-8-0 libssl3 libcrypt1 zlib1g)
 # To build, check and run the tests too.
-test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19 libclang-rt-19-dev xdp-tools iputils-ping nftables "${lwip_packages[@]}")
+test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19 libclang-rt-19-dev xdp-tools iputils-ping
+               traceroute python3-scapy nftables "${lwip_packages[@]}")
 # To run them on other kernels too: selftests/vm/run.sh.
 vm_packages=(qemu-system-x86 busybox-static kmod cpio xz-utils binutils python3 tcpdump)
 
