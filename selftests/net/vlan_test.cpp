@@ -182,8 +182,10 @@ TEST_P(VlanTraffic, AsMuchAsFits) {
   }
 }
 
-// The kernel's own sockets have what nobody claimed, tags and all.
+// The kernel's own sockets have what nobody claimed, tags and all, on the very address of a claim.
 TEST_P(VlanTraffic, TheKernelHasTheRest) {
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, service());
   const Fd server = world().host().run([this] { return bound(IPPROTO_UDP, service(7001)); });
   const Fd socket = peer();
   world().wire().run([&] { send_to(socket.get(), service(7001), "kernel"); });
@@ -194,6 +196,8 @@ TEST_P(VlanTraffic, TheKernelHasTheRest) {
   const auto back = receive_from(socket.get());
   ASSERT_TRUE(back);
   EXPECT_EQ(back->payload, "back");
+  expect_both_ways(stack, socket, "beside it");
+  EXPECT_EQ(stack.seen().size(), 1U);
 }
 
 // ---- whose VLANs they are
