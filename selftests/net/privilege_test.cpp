@@ -15,7 +15,9 @@
 
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <map>
 
 #include "support/fixture.hpp"
 #include "support/stack.hpp"
@@ -149,6 +151,15 @@ void try_system(Attempts& attempts, const std::string& pin_dir, pid_t mstackd) {
   attempts.forbidden("another network namespace", ::unshare(CLONE_NEWNET));
 }
 
+// What the kernel says of the calling process: the value of a line of its status.
+std::string status(const std::string& name) {
+  std::ifstream lines("/proc/self/status");
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(name + ":\t")) return line.substr(name.size() + 2);
+  }
+  return "unknown";
+}
+
 class Privilege : public NetTest {
  protected:
   ProcessOptions as_alice() const {
@@ -220,6 +231,13 @@ TEST_F(Privilege, AnUnprivilegedProcessIsServed) {
   const auto capture = world().capture();
   Process client = Process::function(
       [&](Channel& channel) {
+        const std::string none(16, '0'), ids = std::to_string(alice);
+        const std::map<std::string, std::string> expected{
+            {"CapInh", none}, {"CapPrm", none},    {"CapEff", none},
+            {"CapAmb", none}, {"NoNewPrivs", "1"}, {"Uid", ids + '\t' + ids + '\t' + ids + '\t' + ids}};
+        for (const auto& [name, value] : expected) {
+          if (status(name) != value) throw std::runtime_error(name + " of the client is " + status(name));
+        }
         auto vport = Vport::open({.frames = 64, .run_dir = world().run_dir()});
         if (!vport) throw std::runtime_error(vport.error().what);
         auto claim = vport->claim(library_tuple(IPPROTO_UDP, service));
