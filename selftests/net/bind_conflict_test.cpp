@@ -24,7 +24,9 @@ BindOptions six_only(BindOptions options) {
   return options;
 }
 
-// The kernel alone would allow every one of these pairs.
+// The kernel alone would allow every one of these pairs: a claim keeps them apart by having an owner that may not
+// share, whose partner the kernel itself refuses then, whether or not the hook does. The hook alone is shown by
+// BindConflict below, and rule by rule by SockConflictRules in selftests/bpf.
 struct Pair {
   const char* name;
   Endpoint owner;
@@ -172,6 +174,30 @@ TEST_F(BindConflict, AWildcardThatTheKernelLetInBesideAnAddressIsFound) {
   const auto got = receive_from(victim.get());
   ASSERT_TRUE(got);
   EXPECT_EQ(got->payload, "for the victim");
+}
+
+// What the hook alone refuses, on any kernel: what was bound to a wildcard has one address while it is connected, and
+// connected anew it gets one of which the kernel asks nobody who has it.
+TEST_F(BindConflict, AWildcardIsKeptFromAClaimedAddressByTheHook) {
+  Stack stack(world());
+  const auto connect_error = [](const Fd& fd) {
+    const SocketAddress peer{{wire4, 4000}};
+    return ::connect(fd.get(), peer.get(), peer.size) == 0 ? 0 : errno;
+  };
+  const auto disconnect = [](const Fd& fd) {
+    const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
+    check(::connect(fd.get(), &nowhere, sizeof(nowhere)), "disconnect");
+  };
+  const Fd wildcard = bound_as(bob, IPPROTO_UDP, {"0.0.0.0", 7000});
+  ASSERT_EQ(as_user(bob, [&] { return connect_error(wildcard); }), 0);
+  ASSERT_EQ(local_endpoint(wildcard.get()), (Endpoint{host4, 7000}));
+  const Fd owner = bound_as(alice, IPPROTO_UDP, {host4_second, 7000});
+  Claim claim = stack.claim(owner);
+  disconnect(wildcard);
+  for (int round = 0; round < 10; ++round) EXPECT_EQ(as_user(bob, [&] { return connect_error(wildcard); }), EADDRINUSE);
+  EXPECT_TRUE(pins().claimed(IPPROTO_UDP, {host4_second, 7000}));
+  ASSERT_TRUE(stack.try_release(claim));
+  EXPECT_EQ(as_user(bob, [&] { return connect_error(wildcard); }), 0) << "the claim is gone, the owner's socket is not";
 }
 
 TEST_F(BindConflict, OtherNamespacesAreLeftAlone) {
