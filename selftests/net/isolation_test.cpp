@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "support/fixture.hpp"
 #include "support/generator.hpp"
@@ -130,6 +131,35 @@ TEST_F(IsolationOnTwoUplinks, AFloodAtFullSpeedTakesNothingFromOthers) {
     world().send(World::udp(remote, of_alice, "after"));
     return first.receive(udp_payload("after"), Deadline{100ms}).has_value();
   }));
+}
+
+// The same the other way. What alice sends is hers to send: all of it passes the same programs as bob's.
+TEST_F(IsolationOnTwoUplinks, AFloodSentByOneDoesNotKeepTheOtherFromSending) {
+  Stack first(world(), alice), second(world(), bob);
+  const Endpoint bobs{second4, 7001};
+  const Claim one = first.claim(IPPROTO_UDP, of_alice), two = second.claim(IPPROTO_UDP, bobs);
+  const Fd sink = world().wire().run([] { return bound(IPPROTO_UDP, remote); });
+  const Fd server = world().wire().run([] { return bound(IPPROTO_UDP, {second_wire4, 4000}); });
+  const auto sent = [&] { return pins().counter(MSTACK_TX_SENT); };
+  constexpr std::uint64_t many = 2'000, rounds = 300;
+  {
+    // Until it goes, alice's stack is this thread's alone.
+    const std::jthread flood([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) first.send(World::udp(of_alice, remote, "flood"));
+    });
+    ASSERT_TRUE(eventually([&] { return sent() > many; }));
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+      const std::string text = "round " + std::to_string(round);
+      second.send(World::udp(bobs, {second_wire4, 4000}, text));
+      const auto got = receive_from(server.get());
+      ASSERT_TRUE(got) << text;
+      EXPECT_EQ(got->payload, text);
+      EXPECT_EQ(got->from, bobs);
+    }
+    const auto now = sent();
+    ASSERT_TRUE(eventually([&] { return sent() > now + many; })) << "the flood did not last";
+  }
+  EXPECT_FALSE(pending(server.get())) << "more than bob has sent";
 }
 
 TEST_F(Isolation, AStackWithoutClaimsGetsAndSendsNothing) {
