@@ -214,5 +214,39 @@ TEST_F(OtherProtocols, OfSctpNothingCanBeClaimed) {
   EXPECT_NE(refused.error().what.find("SCTP"), std::string::npos) << refused.error().what;
 }
 
+// Not even by a claim of the same address and port.
+TEST_F(OtherProtocols, SctpOfTheKernelGoesOn) {
+  if (const std::string none = no_sockets(SOCK_STREAM, IPPROTO_SCTP); !none.empty()) GTEST_SKIP() << "SCTP: " << none;
+  Stack stack(world());
+  const auto sctp = [](const Endpoint& at) {
+    Fd made{check(::socket(at.ipv6() ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP), "socket")};
+    EXPECT_EQ(bind_error(made.get(), at), 0) << at;
+    return made;
+  };
+  for (const auto& [here, there] : {std::pair{host4, wire4}, {host6, wire6}}) {
+    const Endpoint service{here, 7000}, remote{there, 4000};
+    const Claim claim = stack.claim(IPPROTO_UDP, service);
+    const Fd server = world().host().run([&] { return sctp(service); });
+    ASSERT_EQ(::listen(server.get(), 1), 0);
+    const Fd client = world().wire().run([&] { return sctp(remote); });
+    check(::fcntl(client.get(), F_SETFL, O_NONBLOCK), "fcntl");
+    EXPECT_EQ(connect_error(client.get(), service), EINPROGRESS);
+    ASSERT_TRUE(wait_for(client.get(), POLLOUT, Deadline{})) << "no association with " << service;
+    ASSERT_TRUE(wait_for(server.get(), POLLIN, Deadline{}));
+    const Fd association{check(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC), "accept")};
+    for (const auto& [from, to] : {std::pair{&client, &association}, {&association, &client}}) {
+      ASSERT_EQ(::send(from->get(), "by SCTP", 7, MSG_NOSIGNAL), 7) << std::strerror(errno);
+      const auto got = receive_from(to->get());
+      ASSERT_TRUE(got);
+      EXPECT_EQ(got->payload, "by SCTP");
+    }
+    world().send(World::udp(remote, service, "by UDP"));
+    EXPECT_TRUE(stack.receive(udp_payload("by UDP")));
+  }
+  EXPECT_EQ(stack.seen().size(), 2U);
+  EXPECT_EQ(stack.seen_on(0), 2U);
+  EXPECT_EQ(pins().counter(MSTACK_RX_STEERED), 2U);
+}
+
 }  // namespace
 }  // namespace mstack::test
