@@ -6,8 +6,8 @@
 # With their dependencies; what the kernel has built in, or lacks, is left out. They are loaded when they are asked for.
 guest_modules=(virtio_pci virtio_blk virtio_net e1000e veth dummy tun sch_ingress cls_bpf inet_diag tcp_diag udp_diag
                raw_diag sctp sctp_diag dccp dccp_ipv4 dccp_ipv6 dccp_diag fuse 8021q bridge macvlan af_packet_diag
-               xsk_diag vrf)
-guest_tools=(ctest ip tc ethtool sysctl bash tcpdump curl iperf ab wrk xdp-filter xdp-loader)
+               xsk_diag vrf nf_tables nft_chain_nat nft_nat)
+guest_tools=(ctest ip tc ethtool sysctl bash tcpdump ping traceroute nft curl iperf ab wrk xdp-filter xdp-loader)
 
 # copy_libraries ROOT FILE...: all that the files are linked with
 copy_libraries() {
