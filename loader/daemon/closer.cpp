@@ -62,117 +62,175 @@ class Interrupter {
 
 }  // namespace
 
-// Descriptors that are closed one after the other, by a thread that is there while there are any, and a second longer.
-class Closer::Lane : public std::enable_shared_from_this<Lane> {
+// Descriptors that are closed one after the other. All of it is for who holds the lock of Threads.
+struct Closer::Lane {
+  std::deque<Fd> waiting;
+  std::size_t unclosed = 0;  // those that wait, and the one that is being closed
+  bool in_turn = false;      // a thread is at it, or will be
+};
+
+// Lanes with descriptors, and the threads that take turns at them: each closes one of the first lane, which is then the
+// last. There is a thread for each lane, up to the limits, and it is there a second longer.
+class Closer::Threads : public std::enable_shared_from_this<Threads> {
  public:
-  void add(std::vector<Fd> descriptors) {
-    {
-      const std::lock_guard lock(mutex_);
-      unclosed_ += descriptors.size();
-      for (Fd& fd : descriptors) waiting_.push_back(std::move(fd));
-      if (std::exchange(running_, true)) {
-        more_.notify_one();
-        return;
-      }
-    }
-    // Detached: who hangs in close() can be neither joined nor stopped. It has a share in this lane, and the process
-    // ends without it. Signals are the main thread's.
-    const sigset_t all = all_signals();
-    sigset_t before;
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-      std::thread([lane = shared_from_this()] { lane->run(); }).detach();
-    } catch (const std::system_error& error) {
-      // They wait for the next that are added.
-      log::warn("cannot start a thread: {}", error.what());
-      const std::lock_guard lock(mutex_);
-      running_ = false;
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  // False: it may wait long. Then, and whenever it is_starved(), start_some() is to be called again.
+  bool add(const std::shared_ptr<Lane>& lane, std::vector<Fd> descriptors) {
+    const std::lock_guard lock(mutex_);
+    lane->unclosed += descriptors.size();
+    unclosed_ += descriptors.size();
+    for (Fd& fd : descriptors) lane->waiting.push_back(std::move(fd));
+    if (!std::exchange(lane->in_turn, true)) turns_.push_back(lane);
+    return start_enough();
+  }
+  bool start_some() {
+    const std::lock_guard lock(mutex_);
+    return start_enough();
+  }
+  bool is_starved() const {
+    const std::lock_guard lock(mutex_);
+    return turns_.size() > idle_;
   }
 
-  void wait_until_closed(std::chrono::milliseconds patience) {
+  void wait_until_closed(const Lane& lane, std::chrono::milliseconds patience) {
     std::unique_lock lock(mutex_);
-    all_closed_.wait_for(lock, patience, [this] { return unclosed_ == 0; });
+    lane_closed_.wait_for(lock, patience, [&lane] { return lane.unclosed == 0; });
   }
-
-  // Those that wait, and the one that is being closed.
+  std::size_t unclosed(const Lane& lane) const {
+    const std::lock_guard lock(mutex_);
+    return lane.unclosed;
+  }
   std::size_t unclosed() const {
     const std::lock_guard lock(mutex_);
     return unclosed_;
   }
-  bool is_idle() const {
+
+  // At the end of the process, which closes what waits. Whoever did it here might hang.
+  void leave() {
     const std::lock_guard lock(mutex_);
-    return unclosed_ == 0 && !running_;
+    for (const auto& lane : std::exchange(turns_, {}))
+      for (Fd& fd : std::exchange(lane->waiting, {})) (void)fd.release();
   }
 
  private:
+  // One that is idle takes the next turn, also if it does not know yet.
+  bool start_enough() {
+    if (!turns_.empty()) work_.notify_one();
+    while (turns_.size() > idle_ && threads_ < max_threads)
+      if (!start_one()) return false;
+    return turns_.size() <= idle_;
+  }
+
+  bool start_one() {
+    // Detached: who hangs in close() can be neither joined nor stopped. It has a share in this, and the process ends
+    // without it. Signals are the main thread's.
+    const sigset_t all = all_signals();
+    sigset_t before;
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = true;
+    try {
+      std::thread([self = shared_from_this()] { self->run(); }).detach();
+      ++threads_;
+      ++idle_;
+    } catch (const std::system_error& error) {
+      started = false;
+      if (!told_) log::warn("cannot start a thread: {}; trying again every second", error.what());
+    }
+    told_ = !started;
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return started;
+  }
+
   void run() {
     Interrupter interrupter;
     std::unique_lock lock(mutex_);
-    do {
+    while (work_.wait_for(lock, std::chrono::seconds(1), [this] { return !turns_.empty(); })) {
       interrupter.start();
-      while (!waiting_.empty()) {
-        Fd fd = std::move(waiting_.front());
-        waiting_.pop_front();
-        lock.unlock();
-        fd.reset();
-        lock.lock();
-        if (--unclosed_ == 0) all_closed_.notify_one();
-      }
+      while (!turns_.empty()) take_turn(lock);
       interrupter.stop();
-    } while (more_.wait_for(lock, std::chrono::seconds(1), [this] { return !waiting_.empty(); }));
-    running_ = false;
+    }
+    --threads_;
+    --idle_;
+  }
+
+  void take_turn(std::unique_lock<std::mutex>& lock) {
+    const std::shared_ptr<Lane> lane = std::move(turns_.front());
+    turns_.pop_front();
+    Fd fd = std::move(lane->waiting.front());
+    lane->waiting.pop_front();
+    --idle_;
+    lock.unlock();
+    fd.reset();
+    lock.lock();
+    ++idle_;
+    --unclosed_;
+    if (--lane->unclosed == 0) lane_closed_.notify_one();
+    lane->in_turn = !lane->waiting.empty();
+    if (!lane->in_turn) return;
+    turns_.push_back(lane);
+    if (turns_.size() > 1) work_.notify_one();  // this thread takes another first, and may hang there
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable more_, all_closed_;
-  std::deque<Fd> waiting_;
-  std::size_t unclosed_ = 0;
-  bool running_ = false;
+  std::condition_variable work_, lane_closed_;
+  std::deque<std::shared_ptr<Lane>> turns_;
+  std::size_t threads_ = 0, idle_ = 0, unclosed_ = 0;
+  bool told_ = false;
 };
 
-Closer::Closer() {
+Closer::Closer(std::function<void()> starved) : on_starved_(std::move(starved)), threads_(std::make_shared<Threads>()) {
   struct sigaction action = {};
   action.sa_handler = ignore;  // and no SA_RESTART
   (void)::sigaction(interrupt, &action, nullptr);
 }
 
-Closer::~Closer() = default;
+Closer::~Closer() {
+  threads_->leave();
+}
 
 Closer::User& Closer::user(std::uint32_t uid) {
   // Users come and go.
   if (users_.size() >= 64 && !users_.contains(uid))
-    std::erase_if(
-        users_, [](const auto& item) { return item.second.received->is_idle() && item.second.connections->is_idle(); });
+    std::erase_if(users_, [this](const auto& item) {
+      return threads_->unclosed(*item.second.received) == 0 && threads_->unclosed(*item.second.connections) == 0;
+    });
   User& user = users_[uid];
   if (!user.received) user = {.received = std::make_shared<Lane>(), .connections = std::make_shared<Lane>()};
   return user;
 }
 
+void Closer::add(const std::shared_ptr<Lane>& lane, std::vector<Fd> descriptors) {
+  if (!threads_->add(lane, std::move(descriptors))) on_starved_();
+}
+
 void Closer::close(std::uint32_t uid, std::vector<Fd> descriptors) {
   if (descriptors.empty()) return;
-  Lane& lane = *user(uid).received;
-  lane.add(std::move(descriptors));
-  lane.wait_until_closed(std::chrono::milliseconds(20));
+  const User& its = user(uid);
+  add(its.received, std::move(descriptors));
+  threads_->wait_until_closed(*its.received, std::chrono::milliseconds(20));
 }
 
 void Closer::close_connection(std::uint32_t uid, Fd socket) {
   (void)::shutdown(socket.get(), SHUT_RDWR);
   std::vector<Fd> one;
   one.push_back(std::move(socket));
-  user(uid).connections->add(std::move(one));
+  add(user(uid).connections, std::move(one));
 }
 
 bool Closer::is_stuck(std::uint32_t uid) const {
   const auto found = users_.find(uid);
-  return found != users_.end() && found->second.received->unclosed() > max_of_user;
+  return found != users_.end() && threads_->unclosed(*found->second.received) > max_of_user;
 }
 
 bool Closer::is_full() const {
-  std::size_t unclosed = 0;
-  for (const auto& [uid, user] : users_) unclosed += user.received->unclosed() + user.connections->unclosed();
-  return unclosed > max_in_all;
+  return threads_->unclosed() > max_in_all;
+}
+
+bool Closer::is_starved() const {
+  return threads_->is_starved();
+}
+
+void Closer::retry() {
+  (void)threads_->start_some();
 }
 
 }  // namespace mstack::daemon

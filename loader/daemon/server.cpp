@@ -40,6 +40,7 @@ Expected<void> let_in(const std::string& path, const std::string& group) {
 }  // namespace
 
 Server::~Server() {
+  on_starved_ = [] {};  // nobody will ask
   while (!connections_.empty()) close(connections_.begin()->first);
   if (!path_.empty()) (void)::unlink(path_.c_str());
   // With it end the connections that were not accepted, whoever they are of.
@@ -80,6 +81,7 @@ void Server::starve(const std::string& why) {
 }
 
 void Server::retry() {
+  closer_.retry();
   if (closer_.is_full()) return;
   starved_ = false;
   listen_for(connections_.size() < max_connections);

@@ -47,15 +47,16 @@ class Server {
   // More than a machine of many stacks needs. They bound what clients can make mstackd hold.
   static constexpr std::size_t max_connections = 4096, max_connections_of_user = 256;
 
-  // `starved` is called when descriptors run out: accepting then waits for better times, of which retry() asks.
+  // `starved` is called when descriptors or threads run out: accepting, or closing, then waits for better times, of
+  // which retry() asks.
   Server(EventLoop& loop, Service& service, std::function<void()> starved)
-      : loop_(&loop), service_(&service), on_starved_(std::move(starved)) {}
+      : loop_(&loop), service_(&service), on_starved_(std::move(starved)), closer_([this] { on_starved_(); }) {}
   Server(const Server&) = delete;
   ~Server();
 
   Expected<void> listen(const std::string& path, const std::string& group);
   void close(Service::Connection connection);
-  [[nodiscard]] bool is_starved() const { return starved_; }
+  [[nodiscard]] bool is_starved() const { return starved_ || closer_.is_starved(); }
   void retry();
 
  private:
