@@ -129,7 +129,7 @@ bool is_of_vlan_device(const nlmsghdr& message) {
   return is_vlan;
 }
 
-// Whoever removes many of a device is told of once.
+// Whoever changes many of a device is told of once.
 void add_filters_gone(std::uint32_t ifindex, std::vector<RouteEvent>& events) {
   if (std::ranges::none_of(events, [ifindex](const RouteEvent& event) {
         return event.kind == RouteEvent::Kind::filters_gone && event.ifindex == ifindex;
@@ -207,6 +207,7 @@ Expected<std::vector<RouteEvent>> RouteMonitor::drain() {
               events.push_back({.kind = Kind::vlans_changed, .name = {}});
           }
           break;
+        case RTM_NEWTFILTER:  // perhaps in another's place
         case RTM_DELTFILTER:
         case RTM_DELQDISC:
           if (const auto header = header_of<tcmsg>(message))

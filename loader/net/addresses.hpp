@@ -34,7 +34,7 @@ struct RouteEvent {
     vlans_changed,      // a VLAN device is new, changed or gone: list them anew
     link_changed,       // a device is new, or was renamed, set up or down, got another MTU or XDP program, ...
     link_gone,          // a device was removed, or moved to another namespace
-    filters_gone,       // TC filters of a device were removed, or a qdisc with all of its
+    filters_gone,       // TC filters of a device were removed or replaced, or a qdisc with all of its
     resync,             // events were lost: dump links and addresses anew
   };
   Kind kind;

@@ -18,20 +18,29 @@
 namespace mstack::test {
 namespace {
 
-class GuardFilters : public GuardTest {};
+class GuardFilters : public GuardTest {
+ protected:
+  void tc(const std::string& command) { World::in(world().host(), "tc " + command); }
+  // The arguments of a filter that does nothing.
+  std::string nothing() const {
+    const std::string file = world().directory() + "/nothing";
+    std::ofstream(file) << "1,6 0 0 0\n";
+    return " protocol all bpf bytecode-file " + file;
+  }
+  std::size_t times_told(const std::string& words) {
+    const std::string log = daemon().log();
+    std::size_t count = 0;
+    for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) ++count;
+    return count;
+  }
+  std::size_t times_put_back() { return times_told("it is put back"); }
+};
 
 // By itself, or with the qdisc: mstackd puts it back, each time.
 TEST_F(GuardFilters, AFilterThatIsRemovedIsPutBack) {
   begin();
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, claimed4);
-  const auto tc = [&](const std::string& command) { World::in(world().host(), "tc " + command); };
-  const auto times_told = [&] {
-    const std::string log = daemon().log(), words = "it is put back";
-    std::size_t count = 0;
-    for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) ++count;
-    return count;
-  };
   std::size_t removed = 0;
   for (const std::string& device : {uplink, std::string("lo")})
     for (const std::string& what :
@@ -40,13 +49,11 @@ TEST_F(GuardFilters, AFilterThatIsRemovedIsPutBack) {
       tc(what);
       ++removed;
       EXPECT_TRUE(eventually([&] { return egress(device).find("mstack") != std::string::npos; })) << what;
-      EXPECT_TRUE(eventually([&] { return times_told() == removed; })) << what;
+      EXPECT_TRUE(eventually([&] { return times_put_back() == removed; })) << what;
     }
   EXPECT_TRUE(is_guarded());
   // That of another is nothing to it.
-  const std::string file = world().directory() + "/nothing";
-  std::ofstream(file) << "1,6 0 0 0\n";
-  tc("filter add dev up0 egress pref 9 protocol all bpf bytecode-file " + file);
+  tc("filter add dev up0 egress pref 9" + nothing());
   tc("filter del dev up0 egress pref 9");
   const auto capture = world().capture();
   PacketSocket(world().host(), uplink).send(frame(World::udp(claimed4, wire_4, "attack")));
@@ -55,7 +62,31 @@ TEST_F(GuardFilters, AFilterThatIsRemovedIsPutBack) {
   const Fd near = bound_as(bob, IPPROTO_UDP, {host4, 9000});
   send_to(near.get(), claimed4, "to the stack");
   EXPECT_TRUE(stack.receive(udp_payload("to the stack")));
-  EXPECT_EQ(times_told(), removed) << daemon().log();
+  EXPECT_EQ(times_put_back(), removed) << daemon().log();
+}
+
+// By another in its very place, which is no removal to the kernel.
+TEST_F(GuardFilters, AFilterThatIsReplacedIsPutBack) {
+  begin();
+  Stack stack(world());
+  const Claim claim = stack.claim(IPPROTO_UDP, claimed4);
+  std::size_t replaced = 0;
+  for (const std::string& device : {uplink, std::string("lo")}) {
+    tc("filter replace dev " + device + " egress pref 1 handle 0x4d53" + nothing());
+    ++replaced;
+    EXPECT_TRUE(eventually([&] { return times_put_back() == replaced; })) << egress(device);
+    EXPECT_TRUE(eventually([&] { return egress(device).find("mstack") != std::string::npos; })) << egress(device);
+    tc("filter del dev " + device + " egress pref 1");
+  }
+  EXPECT_TRUE(is_guarded());
+  const auto capture = world().capture();
+  PacketSocket(world().host(), uplink).send(frame(World::udp(claimed4, wire_4, "attack")));
+  settle(*capture);
+  EXPECT_EQ(arrived(*capture, "attack"), 0U);
+  EXPECT_EQ(times_put_back(), replaced) << daemon().log();
+  // Which of them brought the qdisc is forgotten.
+  for (const std::string& device : {uplink, std::string("lo")}) tc("qdisc del dev " + device + " clsact");
+  EXPECT_TRUE(eventually([&] { return times_put_back() == replaced + 2; }));
 }
 
 TEST_F(GuardFilters, AFilterThatCannotBePutBackIsMissed) {

@@ -266,7 +266,7 @@ TEST_F(Kernel, MonitorTellsOfLinksAndAddresses) {
   EXPECT_TRUE(must(monitor.drain()).empty());
 }
 
-TEST_F(Kernel, MonitorTellsOnceOfADevicesFiltersThatAreGone) {
+TEST_F(Kernel, MonitorTellsOnceOfADevicesFiltersThatMayBeGone) {
   RouteMonitor monitor = must(RouteMonitor::open());
   run("ip link add d0 type veth peer name p0 && tc qdisc add dev d0 clsact");
   const auto devices = [&monitor] {
@@ -277,7 +277,13 @@ TEST_F(Kernel, MonitorTellsOnceOfADevicesFiltersThatAreGone) {
   };
   EXPECT_TRUE(devices().empty());
   run("tc qdisc del dev d0 clsact && tc qdisc add dev d0 clsact && tc qdisc del dev d0 clsact");
-  EXPECT_EQ(std::vector{must(links().find("d0")).ifindex}, devices());
+  const std::vector d0{must(links().find("d0")).ifindex};
+  EXPECT_EQ(d0, devices());
+  run("tc qdisc add dev d0 clsact && tc filter add dev d0 egress pref 1 handle 1 protocol all bpf bytecode '1,6 0 0 "
+      "0'");
+  EXPECT_EQ(d0, devices());
+  run("tc filter replace dev d0 egress pref 1 handle 1 protocol all bpf bytecode '1,6 0 0 1'");
+  EXPECT_EQ(d0, devices());
 }
 
 TEST_F(Kernel, TagStrippingIsWhatEthtoolSays) {
