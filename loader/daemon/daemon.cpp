@@ -161,7 +161,10 @@ void Daemon::attach_to_loopback() {
 }
 
 void Daemon::return_to_loopback() {
-  if (on_loopback_ && egress::is_lost(*datapath_, net::loopback_ifindex, "lo")) attach_to_loopback();
+  if (!on_loopback_) return;
+  const auto lost = egress::is_lost(*datapath_, net::loopback_ifindex, "lo");
+  loopback_in_doubt_ = !lost;
+  if (lost && *lost) attach_to_loopback();
 }
 
 Expected<void> Daemon::start_serving() {
@@ -223,6 +226,7 @@ void Daemon::read_route_events() {
         look_for_host_ends();
         break;
     }
+  set_timer();
 }
 
 // After news were lost: whose device is gone?
@@ -254,6 +258,8 @@ void Daemon::tick() {
   [[maybe_unused]] const auto size = ::read(timer_.get(), &expirations, sizeof(expirations));
   vports_->remove_dead();
   if (server_->is_starved()) server_->retry();
+  if (uplinks_->is_in_doubt()) uplinks_->resync();
+  if (loopback_in_doubt_) return_to_loopback();
   set_timer();
 }
 
@@ -262,7 +268,9 @@ void Daemon::set_timer() {
   // One that runs goes on: whoever sets it again and again does not put it off.
   if (::timerfd_gettime(timer_.get(), &timer) == 0 && (timer.it_value.tv_sec != 0 || timer.it_value.tv_nsec != 0))
     return;
-  timer.it_value.tv_sec = vports_->is_to_be_asked() || server_->is_starved() ? 1 : 0;
+  const bool needed =
+      vports_->is_to_be_asked() || server_->is_starved() || uplinks_->is_in_doubt() || loopback_in_doubt_;
+  timer.it_value.tv_sec = needed ? 1 : 0;
   timer.it_value.tv_nsec = 0;
   (void)::timerfd_settime(timer_.get(), 0, &timer, nullptr);
 }

@@ -72,7 +72,7 @@ class Daemon {
   std::optional<Claims> claims_;
   std::optional<ClientService> service_;
   std::optional<Server> server_;
-  bool on_loopback_ = false;
+  bool on_loopback_ = false, loopback_in_doubt_ = false;
   Fd signals_, timer_;
 };
 

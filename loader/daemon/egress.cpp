@@ -29,10 +29,13 @@ Expected<void> attach(const Datapath& datapath, const Hook& hook) {
   return {};
 }
 
-bool is_lost(const Datapath& datapath, std::uint32_t ifindex, std::string_view device) {
+Expected<bool> is_lost(const Datapath& datapath, std::uint32_t ifindex, std::string_view device) {
   const auto there = net::has_tc_egress(place_on(datapath, ifindex));
-  if (!there) log::warn("{}: {}", device, there.error().what);
-  if (!there || *there) return false;
+  if (!there) {
+    log::warn("{}: {}; looking again in a second", device, there.error().what);
+    return std::unexpected(there.error());
+  }
+  if (*there) return false;
   log::warn("somebody has removed MultiStack's TC filter from the egress of {}: it is put back", device);
   return true;
 }

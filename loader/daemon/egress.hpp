@@ -19,8 +19,8 @@ struct Hook {
 };
 // Also in the place of an earlier mstackd's. Whose filters come before is told in the log.
 Expected<void> attach(const Datapath& datapath, const Hook& hook);
-// Whether somebody else has removed it, which is told in the log.
-bool is_lost(const Datapath& datapath, std::uint32_t ifindex, std::string_view device);
+// Whether somebody else has removed it, which is told in the log. After an error, ask again.
+Expected<bool> is_lost(const Datapath& datapath, std::uint32_t ifindex, std::string_view device);
 Expected<void> detach(const Datapath& datapath, std::uint32_t ifindex);
 
 }  // namespace mstack::daemon::egress

@@ -341,10 +341,17 @@ void Uplinks::filters_gone(std::uint32_t ifindex) {
   const auto found = uplinks_.find(ifindex);
   if (found == uplinks_.end() || !(found->second.info.flags & MSTACK_UPLINK_GUARDED)) return;
   const auto device = links_->find(ifindex);
-  if (!device || !egress::is_lost(*datapath_, ifindex, device->name)) return;
+  const auto lost =
+      device ? egress::is_lost(*datapath_, ifindex, device->name) : Expected<bool>(std::unexpected(device.error()));
+  found->second.in_doubt = !lost;
+  if (!lost || !*lost) return;
   guard(*device, found->second.info);
   if (auto published = publish(ifindex, found->second); !published)
     log::warn("{}: {}", device->name, published.error().what);
+}
+
+bool Uplinks::is_in_doubt() const {
+  return std::ranges::any_of(uplinks_, [](const auto& entry) { return entry.second.in_doubt; });
 }
 
 void Uplinks::resync() {

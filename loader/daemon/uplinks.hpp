@@ -51,6 +51,8 @@ class Uplinks {
   void vlans_changed();
   void filters_gone(std::uint32_t ifindex);
   void resync();
+  // Whether the filters of some could not be looked at when there was news of them: call resync() again, later.
+  [[nodiscard]] bool is_in_doubt() const;
 
   [[nodiscard]] bool empty() const { return uplinks_.empty() && awaited_.empty(); }
   [[nodiscard]] std::uint32_t mtu() const;  // the largest
@@ -60,6 +62,7 @@ class Uplinks {
     mstack_uplink info;
     std::uint32_t mtu;
     Attachment attachment;
+    bool in_doubt = false;  // whether the guard is there
   };
   struct Awaited {
     std::uint32_t key;  // in uplink_info

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -87,6 +88,26 @@ TEST_F(GuardFilters, AFilterThatIsReplacedIsPutBack) {
   // Which of them brought the qdisc is forgotten.
   for (const std::string& device : {uplink, std::string("lo")}) tc("qdisc del dev " + device + " clsact");
   EXPECT_TRUE(eventually([&] { return times_put_back() == replaced + 2; }));
+}
+
+// Without a descriptor to look by, mstackd does not know; when it has one again there are no more news.
+TEST_F(GuardFilters, AFilterThatCannotBeLookedAtIsLookedAtLater) {
+  begin();
+  rlimit before{};
+  check(::prlimit(daemon().pid(), RLIMIT_NOFILE, nullptr, &before), "prlimit");
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  check(::prlimit(daemon().pid(), RLIMIT_NOFILE, &none, nullptr), "prlimit");
+  std::size_t removed = 0;
+  for (const std::string& device : {uplink, std::string("lo")}) {
+    tc("qdisc del dev " + device + " clsact");
+    EXPECT_TRUE(eventually([&] { return times_told(device + ": cannot open a netlink socket") > 0; }));
+    ++removed;
+  }
+  check(::prlimit(daemon().pid(), RLIMIT_NOFILE, &before, nullptr), "prlimit");
+  EXPECT_TRUE(eventually([&] { return times_put_back() == removed; })) << daemon().log();
+  for (const std::string& device : {uplink, std::string("lo")})
+    EXPECT_TRUE(eventually([&] { return egress(device).find("mstack") != std::string::npos; }));
+  EXPECT_TRUE(is_guarded());
 }
 
 TEST_F(GuardFilters, AFilterThatCannotBePutBackIsMissed) {
