@@ -7,6 +7,8 @@
 #include <deque>
 #include <memory>
 
+#include "lwip/segments.hpp"
+
 namespace http {
 namespace {
 
@@ -37,6 +39,7 @@ class LwipServer::Tcp {
   ~Tcp() {
     server_.connections_.erase(this);
     if (held_ != nullptr) pbuf_free(held_);
+    if (sends()) --server_.sending_;
     if (pcb_ == nullptr) return;
     tcp_arg(pcb_, nullptr);
     tcp_recv(pcb_, nullptr);
@@ -68,6 +71,8 @@ class LwipServer::Tcp {
   }
 
  private:
+  // Something is under way to the peer.
+  [[nodiscard]] bool sends() const { return written_ != acknowledged_; }
   void set_deadline(std::uint32_t from_now) { deadline_ = sys_now() + from_now; }
   [[nodiscard]] bool past_deadline() const { return static_cast<std::int32_t>(sys_now() - deadline_) > 0; }
 
@@ -88,8 +93,9 @@ class LwipServer::Tcp {
   err_t acknowledged(u16_t bytes) {
     acknowledged_ += bytes;
     while (!owners_.empty() && owners_.front().end <= acknowledged_) owners_.pop_front();
+    if (!sends()) --server_.sending_;
     if (!lingers_ && !http_.in_request())
-      set_deadline(written_ != acknowledged_ ? server_.timeouts_.send_ms : server_.timeouts_.idle_ms);
+      set_deadline(sends() ? server_.timeouts_.send_ms : server_.timeouts_.idle_ms);
     return go_on();
   }
 
@@ -97,7 +103,7 @@ class LwipServer::Tcp {
     if (past_deadline()) {
       ++server_.counters_.timed_out;
       // Whoever is slow with a request is told so; whoever takes nothing would not take that either.
-      if (written_ != acknowledged_) return abort();
+      if (sends()) return abort();
       if (lingers_ || !http_.in_request()) return close();
       http_.time_out();
       set_deadline(server_.timeouts_.send_ms);
@@ -120,8 +126,21 @@ class LwipServer::Tcp {
     }
     // lwIP sends by itself at the end of a callback for received data, not of the others.
     tcp_output(pcb_);
-    if (peer_ended_ && written_ == acknowledged_ && held_ == nullptr) return close();
+    if (peer_ended_ && !sends() && held_ == nullptr) return close();
     return ERR_OK;
+  }
+
+  // How many of so many bytes may be written now. A part of them is whole segments: else each acknowledgement of a few
+  // bytes would make room for a segment that is as small.
+  [[nodiscard]] std::size_t room_for(std::size_t bytes) const {
+    // As tcp_write() cuts them: a peer with a small window gets smaller ones.
+    const std::size_t half_window = std::min<std::size_t>(pcb_->snd_wnd_max / 2, UINT16_MAX);
+    const std::size_t segment = half_window == 0 ? tcp_mss(pcb_) : std::min<std::size_t>(tcp_mss(pcb_), half_window);
+    const std::size_t under_way = written_ - acknowledged_;
+    const std::size_t most = mstack_lwip::segments_for(server_.sending_ + (sends() ? 0 : 1)) * segment;
+    const std::size_t room =
+        std::min({most - std::min(most, under_way), std::size_t{tcp_sndbuf(pcb_)}, std::size_t{UINT16_MAX}});
+    return bytes <= room ? bytes : room / segment * segment;
   }
 
   // False if there is more than TCP has room for; acknowledged() or poll() go on.
@@ -129,12 +148,15 @@ class LwipServer::Tcp {
     for (;;) {
       const Output& output = http_.output();
       if (output.bytes.empty()) return true;
-      const auto size = static_cast<u16_t>(
-          std::min({output.bytes.size(), static_cast<std::size_t>(tcp_sndbuf(pcb_)), std::size_t{UINT16_MAX}}));
+      auto size = static_cast<u16_t>(room_for(output.bytes.size()));
       if (size == 0) return false;
       u8_t flags = output.lasting ? 0 : TCP_WRITE_FLAG_COPY;
       if (output.more) flags |= TCP_WRITE_FLAG_MORE;
-      if (tcp_write(pcb_, output.bytes.data(), size, flags) != ERR_OK) return false;
+      while (tcp_write(pcb_, output.bytes.data(), size, flags) != ERR_OK) {
+        if (size <= tcp_mss(pcb_)) return false;
+        size /= 2;
+      }
+      if (!sends()) ++server_.sending_;
       written_ += size;
       // TCP sends from where the bytes are, again if need be, until they are acknowledged.
       if (output.owner) {

@@ -50,6 +50,7 @@ class LwipServer {
   LwipTimeouts timeouts_;
   std::vector<tcp_pcb*> listeners_;
   std::unordered_set<Tcp*> connections_;
+  std::size_t sending_ = 0;  // connections with something that is not acknowledged
   LwipCounters counters_;
 };
 

@@ -129,6 +129,9 @@ Completed LwipTest::curl(const std::string& path, const std::vector<std::string>
 Fd LwipTest::raw_connection(bool ipv6) const {
   Fd socket = world().wire().run([&] { return make_socket(IPPROTO_TCP, ipv6); });
   const SocketAddress address{Endpoint{ipv6 ? host6 : host4, http_port}};
+  // A server that answers no SYN is waited for no longer than for anything else.
+  const timeval most = {.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(patience).count(), .tv_usec = 0};
+  check(::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)), "SO_SNDTIMEO");
   check(::connect(socket.get(), address.get(), address.size), "connect to the server");
   return socket;
 }

@@ -35,7 +35,18 @@
 #define LWIP_RAW 0
 #define LWIP_DHCP 0
 #define LWIP_DNS 0
-#define LWIP_STATS 0
+/* Of the counters only those of the pools, which tell how scarce segments are. */
+#define LWIP_STATS 1
+#define MEMP_STATS 1
+#define LINK_STATS 0
+#define IP_STATS 0
+#define IP6_STATS 0
+#define ICMP_STATS 0
+#define ICMP6_STATS 0
+#define UDP_STATS 0
+#define TCP_STATS 0
+#define MEM_STATS 0
+#define SYS_STATS 0
 /* TCP sends nothing larger than the MTU, and takes nothing that is not whole. */
 #define IP_FORWARD 0
 #define IP_REASSEMBLY 0
@@ -74,6 +85,9 @@
 #define TCP_SNDLOWAT 32768
 #define TCP_SNDQUEUELOWAT 256
 #define TCP_QUEUE_OOSEQ 1
+/* What has come out of order takes segments of the pool that all connections send from, one for each packet, be it a
+ * byte. To drop it is always allowed: it comes again. */
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb) mstack_lwip_out_of_order_limit()
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_LISTEN_BACKLOG 0

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What lwIP's connections share, its segments, no host can take from the others.
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "net/lwip_fixture.hpp"
+
+namespace mstack::test {
+namespace {
+
+class LwipShare : public LwipTest {
+ protected:
+  // A connection of whoever has no TCP: an address of the wire that is nobody's, so that nobody resets it.
+  struct Segments {
+    Segment next;
+    // The data is at the offset from the first byte.
+    void send(const World& world, const std::string& data, std::uint32_t offset) const {
+      Segment segment = next;
+      segment.sequence += offset;
+      segment.payload = data;
+      world.send(segment);
+    }
+  };
+  static constexpr const char* stranger = "192.0.2.77";
+
+  void SetUp() override {
+    LwipTest::SetUp();
+    if (IsSkipped()) return;
+    World::in(world().host(),
+              std::string("ip neigh add ") + stranger + " lladdr " + text(world().wire_mac()) + " dev " + uplink);
+    // A connection, or a file of curl's, for each that a test opens.
+    rlimit limit = {};
+    check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+  }
+
+  Segments open(std::uint16_t port) const {
+    const auto capture = world().capture();
+    const Segment syn{.from = {stranger, port}, .to = {host4, http_port}, .protocol = IPPROTO_TCP, .sequence = 1000};
+    world().send(syn);
+    const auto answer = capture->wait(
+        [&](const Packet& packet) { return packet.to == syn.from && packet.tcp_flags == (tcp_syn | tcp_ack); });
+    if (!answer) throw std::runtime_error("the server does not answer a SYN");
+    Segments connection{syn};
+    connection.next.tcp_flags = tcp_ack;
+    connection.next.sequence = syn.sequence + 1;
+    connection.next.acknowledgement = answer->sequence + 1;
+    world().send(connection.next);
+    return connection;
+  }
+
+  // Whether the server answers on the connection, and thereby has read all that came before.
+  static bool answers(int fd) {
+    const std::string request = "GET /bytes/5 HTTP/1.1\r\nHost: x\r\n\r\n";
+    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return false;
+    std::string got;
+    while (got.find("\r\n\r\n") == std::string::npos || got.size() < got.find("\r\n\r\n") + 4 + 5) {
+      std::array<char, 1024> part{};
+      if (!wait_for(fd, POLLIN, Deadline{})) return false;
+      const ssize_t size = ::recv(fd, part.data(), part.size(), MSG_DONTWAIT);
+      if (size <= 0) return false;
+      got.append(part.data(), static_cast<std::size_t>(size));
+    }
+    return got.starts_with("HTTP/1.1 200");
+  }
+  void expect_serves() const {
+    const Completed done = curl("/bytes/1000000", {"-o", "/dev/null", "-w", "%{http_code} %{size_download}"});
+    EXPECT_EQ(done.out, "200 1000000") << done.err;
+  }
+};
+
+// Who asks for much and reads nothing has little of what the server can send at once, however many of them there are;
+// here nobody is let go for that.
+TEST_F(LwipShare, AThousandWhoReadNothing) {
+  const Process server = start_httpd({"--timeout", "3600"});
+  const std::string request = "GET /bytes/100000000 HTTP/1.1\r\nHost: x\r\n\r\n";
+  std::vector<Fd> deaf;
+  for (int i = 0; i < 1000; ++i) {
+    deaf.push_back(raw_connection());
+    check(::send(deaf.back().get(), request.data(), request.size(), MSG_NOSIGNAL), "send");
+  }
+  for (const Fd& fd : deaf) ASSERT_TRUE(wait_for(fd.get(), POLLIN, Deadline{})) << "nothing of a response";
+  expect_serves();
+}
+
+// Bytes with gaps between them take a segment each, for ever if nothing limits them: a few connections could have all.
+TEST_F(LwipShare, BytesOutOfOrder) {
+  const Process server = start_httpd({"--timeout", "3600"});
+  const Fd kept = raw_connection();
+  for (std::uint16_t port = 40000; port < 40006; ++port) {
+    const Segments gaps = open(port);
+    for (std::uint32_t offset = 1; offset < 60'000; offset += 2) {
+      gaps.send(world(), "x", offset);
+      // No faster than the server reads.
+      if (offset % 1000 == 1) {
+        ASSERT_TRUE(answers(kept.get())) << "after " << offset / 2 << " bytes of port " << port;
+      }
+    }
+  }
+  expect_serves();
+}
+
+}  // namespace
+}  // namespace mstack::test
