@@ -13,6 +13,9 @@ namespace http {
 namespace {
 
 constexpr u8_t poll_interval = 6;  // of TCP_SLOW_INTERVAL: about four times a second
+// Received behind a request that is being answered. A window of them holds 64 bytes each: smaller ones cost more memory
+// than they are worth.
+constexpr std::size_t most_held = 4096;
 
 }  // namespace
 
@@ -82,12 +85,21 @@ class LwipServer::Tcp {
     } else if (lingers_) {
       tcp_recved(pcb_, data->tot_len);
       pbuf_free(data);
-    } else if (held_ != nullptr) {
-      pbuf_cat(held_, data);
     } else {
-      held_ = data;
+      hold(data);
+      if (held_count_ > most_held) return abort();
     }
     return go_on();
+  }
+
+  // pbuf_cat() would walk all that is held for each packet, and counts to 64 KB only.
+  void hold(pbuf* data) {
+    (held_ != nullptr ? last_held_->next : held_) = data;
+    held_bytes_ += data->tot_len;
+    for (pbuf* part = data; part != nullptr; part = part->next) {
+      last_held_ = part;
+      ++held_count_;
+    }
   }
 
   err_t acknowledged(u16_t bytes) {
@@ -174,6 +186,8 @@ class LwipServer::Tcp {
     const std::string_view data(static_cast<const char*>(held_->payload), held_->len);
     const std::size_t taken = http_.receive(data);
     tcp_recved(pcb_, static_cast<u16_t>(taken));
+    if (taken == held_->len) --held_count_;
+    held_bytes_ -= taken;
     held_ = pbuf_free_header(held_, static_cast<u16_t>(taken));
     if (!http_.in_request())
       set_deadline(server_.timeouts_.idle_ms);
@@ -185,11 +199,10 @@ class LwipServer::Tcp {
   // a reset, which may overtake the response.
   err_t linger() {
     lingers_ = true;
-    if (held_ != nullptr) {
-      tcp_recved(pcb_, held_->tot_len);
-      pbuf_free(held_);
-      held_ = nullptr;
-    }
+    for (; held_bytes_ != 0; held_bytes_ -= std::min<std::size_t>(held_bytes_, UINT16_MAX))
+      tcp_recved(pcb_, static_cast<u16_t>(std::min<std::size_t>(held_bytes_, UINT16_MAX)));
+    if (held_ != nullptr) pbuf_free(held_);
+    held_ = nullptr;
     set_deadline(server_.timeouts_.linger_ms);
     if (tcp_shutdown(pcb_, 0, 1) != ERR_OK) return abort();
     return go_on();
@@ -203,7 +216,8 @@ class LwipServer::Tcp {
   LwipServer& server_;
   tcp_pcb* pcb_;
   Connection http_;
-  pbuf* held_ = nullptr;  // received, and not read yet
+  pbuf *held_ = nullptr, *last_held_ = nullptr;  // received, and not read yet; the last one only if there is a first
+  std::size_t held_bytes_ = 0, held_count_ = 0;
   std::deque<Owned> owners_;
   std::uint64_t written_ = 0, acknowledged_ = 0;
   std::uint32_t deadline_ = 0;

@@ -102,5 +102,26 @@ TEST_F(LwipShare, BytesOutOfOrder) {
   expect_serves();
 }
 
+// Bytes behind a request whose response is not read wait for their turn. A window of them, a packet each, is more than
+// anybody needs.
+TEST_F(LwipShare, BytesBehindAnUnreadResponse) {
+  const Process server = start_httpd({"--timeout", "3600"});
+  const Fd kept = raw_connection();
+  const Segments behind = open(40000);
+  const auto capture = world().capture();
+  const std::string request = "GET /bytes/100000000 HTTP/1.1\r\nHost: x\r\n\r\n";
+  behind.send(world(), request, 0);
+  for (std::uint32_t i = 0; i < 6000; ++i) {
+    behind.send(world(), "x", static_cast<std::uint32_t>(request.size()) + i);
+    if (i % 500 == 0) {
+      ASSERT_TRUE(answers(kept.get())) << "after " << i << " bytes";
+    }
+  }
+  EXPECT_TRUE(capture->wait([&](const Packet& packet) {
+    return packet.to == behind.next.from && (packet.tcp_flags & tcp_rst) != 0;
+  })) << "it holds all of it";
+  expect_serves();
+}
+
 }  // namespace
 }  // namespace mstack::test
