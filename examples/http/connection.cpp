@@ -118,7 +118,11 @@ void Connection::sent(std::size_t bytes) {
 }
 
 void Connection::time_out() {
-  if (!sends() && !ends_) refuse(408);
+  if (sends() || ends_) return;
+  if (body_left_ == 0) return refuse(408);
+  // A second answer would be taken for that to the next request.
+  body_left_ = 0;
+  ends_ = true;
 }
 
 void Connection::start(int status, const Content* content, std::string_view more_fields, std::uint64_t length) {

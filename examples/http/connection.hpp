@@ -49,15 +49,15 @@ class Connection {
   [[nodiscard]] const Output& output();
   void sent(std::size_t bytes);
 
-  // A request has begun to come, and not ended.
-  [[nodiscard]] bool in_request() const { return !head_.empty() || body_left_ != 0; }
+  // The peer is to go on: a request has begun to come, and not ended. Not while there is output before that.
+  [[nodiscard]] bool in_request() const { return !sends() && (!head_.empty() || body_left_ != 0); }
   // When there is no more output: send FIN, and forget what still comes.
   [[nodiscard]] bool ends() const { return ends_; }
   // The content cannot be had any more, and the length was promised: only a reset tells the peer.
   [[nodiscard]] bool broken() const { return broken_; }
   // The response that is being sent, or the next, is the last.
   void end_soon() { last_ = true; }
-  // Answers a request that does not come to its end.
+  // Ends with a request that does not come to its end: answers it, unless it has its answer and only the body lacks.
   void time_out();
 
  private:

@@ -74,8 +74,17 @@ class LwipServer::Tcp {
   }
 
  private:
-  // Something is under way to the peer.
+  // Something is under way to the peer, who is to acknowledge it before anything else is asked of him.
   [[nodiscard]] bool sends() const { return written_ != acknowledged_; }
+  void expect_next() {
+    const LwipTimeouts& timeouts = server_.timeouts_;
+    if (sends())
+      set_deadline(timeouts.send_ms);
+    else if (lingers_)
+      set_deadline(timeouts.linger_ms);
+    else
+      set_deadline(http_.in_request() ? timeouts.request_ms : timeouts.idle_ms);
+  }
   void set_deadline(std::uint32_t from_now) { deadline_ = sys_now() + from_now; }
   [[nodiscard]] bool past_deadline() const { return static_cast<std::int32_t>(sys_now() - deadline_) > 0; }
 
@@ -106,8 +115,7 @@ class LwipServer::Tcp {
     acknowledged_ += bytes;
     while (!owners_.empty() && owners_.front().end <= acknowledged_) owners_.pop_front();
     if (!sends()) --server_.sending_;
-    if (!lingers_ && !http_.in_request())
-      set_deadline(sends() ? server_.timeouts_.send_ms : server_.timeouts_.idle_ms);
+    expect_next();
     return go_on();
   }
 
@@ -168,8 +176,12 @@ class LwipServer::Tcp {
         if (size <= tcp_mss(pcb_)) return false;
         size /= 2;
       }
-      if (!sends()) ++server_.sending_;
+      const bool begins = !sends();
       written_ += size;
+      if (begins) {
+        ++server_.sending_;
+        expect_next();
+      }
       // TCP sends from where the bytes are, again if need be, until they are acknowledged.
       if (output.owner) {
         if (!owners_.empty() && owners_.back().owner == output.owner)
@@ -189,10 +201,7 @@ class LwipServer::Tcp {
     if (taken == held_->len) --held_count_;
     held_bytes_ -= taken;
     held_ = pbuf_free_header(held_, static_cast<u16_t>(taken));
-    if (!http_.in_request())
-      set_deadline(server_.timeouts_.idle_ms);
-    else if (!was_in_request)
-      set_deadline(server_.timeouts_.request_ms);
+    if (!sends() && http_.in_request() != was_in_request) expect_next();
   }
 
   // The last response is written. FIN now; what still comes is taken and forgotten, since a close with unread data is
@@ -203,7 +212,7 @@ class LwipServer::Tcp {
       tcp_recved(pcb_, static_cast<u16_t>(std::min<std::size_t>(held_bytes_, UINT16_MAX)));
     if (held_ != nullptr) pbuf_free(held_);
     held_ = nullptr;
-    set_deadline(server_.timeouts_.linger_ms);
+    expect_next();
     if (tcp_shutdown(pcb_, 0, 1) != ERR_OK) return abort();
     return go_on();
   }
