@@ -9,10 +9,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 directory=$(realpath -m "${1:-build/debian}")
 [[ ! -e $directory/lwip/src/core/tcp.c || ! -x $directory/nginx/usr/sbin/nginx ]] || exit 0
+# shellcheck source=selftests/support/packages.sh
+source selftests/support/packages.sh
+install_packages "${unpack_packages[@]}"
 
+# What root makes here is his whose folder it is in: he is to build there.
+made=$directory
+while [[ ! -e $(dirname "$made") ]]; do made=$(dirname "$made"); done
 mkdir -p "$directory"
 work=$(mktemp -d "$directory/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; ((EUID)) || chown -R --no-dereference --reference="$(dirname "$made")" "$made"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 # Lists of our own: those of the machine have no sources, and are not ours to change.
 # shellcheck disable=SC1091

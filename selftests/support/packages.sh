@@ -7,8 +7,10 @@ build_packages=(g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libxdp
                 nlohmann-json3-dev iproute2 ethtool procps)
 # What examples/demo.sh shows it with.
 demo_packages=(socat tcpdump iputils-ping python3 util-linux)
-# The clients of lwIP's servers, what support/debian.sh works with, and what the nginx that it gets is linked with.
-lwip_packages=(curl wrk apache2-utils iperf dpkg-dev xz-utils libpcre2-8-0 libssl3 libcrypt1 zlib1g)
+# What support/debian.sh unpacks a source package with.
+unpack_packages=(dpkg-dev xz-utils)
+# The clients of lwIP's servers, and what the nginx that debian.sh gets is linked with.
+lwip_packages=(curl wrk apache2-utils iperf "${unpack_packages[@]}" libpcre2-8-0 libssl3 libcrypt1 zlib1g)
 # To build, check and run the tests too.
 test_packages=("${build_packages[@]}" libgtest-dev clang-format-14 clang-tidy-19 libclang-rt-19-dev xdp-tools iputils-ping
                traceroute python3-scapy nftables "${lwip_packages[@]}")
