@@ -124,7 +124,7 @@ constexpr const char* notes[] = {
 std::string markdown(const Options& options, const std::vector<Case>& cases) {
   std::string text =
       machine_line() + fmt::format(
-                           ".\n`selftests/bench/http.sh`: medians of {} rounds of {} s, in turn.\n\n"
+                           ".\n`selftests/bench/http.sh --rounds {} --seconds {}`: medians, in turn.\n\n"
                            "| body | connections | lwIP | lwIP, throughput | nginx | epoll | ratio | throughput | "
                            "nginx, no offloads | epoll, no offloads | ratio | throughput |\n"
                            "|---|---|---|---|---|---|---|---|---|---|---|---|\n",
