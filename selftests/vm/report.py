@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Prints what became of the virtual machines of run.sh: report.py [--readme FILE] DIRECTORY...
+"""Prints what became of the virtual machines of run.sh: report.py [--readme FILE --earlier DIRECTORY] DIRECTORY...
 
+A machine's directory is called VERSION-UPLINK-TESTS. FILE gets a row of each of these machines that ran, and of every
+other kernel and uplink that has a whole result below the earlier ones' directory: of all tests, or else of --quick.
 Exit status: 0 all passed, 1 something failed, 77 nothing could be run."""
 
 import argparse
 import collections
+import datetime
 import pathlib
 import re
 import sys
 import xml.etree.ElementTree
 
 BEGIN, END = "<!-- kernels: made by selftests/vm/run.sh --readme -->", "<!-- kernels: end -->"
-HOW = {
-    "veth": "veth, native and generic",
-    "virtio": "virtio-net, native and generic",
-    "e1000e": "e1000e, generic",
-}
+DRIVERS = {"veth": "veth", "virtio": "virtio-net", "e1000e": "e1000e"}
+HEAD = ["kernel", "uplink", "tests", "passed, native XDP", "generic XDP", "others", "skipped (why)", "failed"]
 
 
 def skip_reason(output):
@@ -25,19 +25,25 @@ def skip_reason(output):
     return " ".join(found.group(1).split()) if found else "no reason given"
 
 
+def mode_of(name):
+    """The XDP mode that a test is of, by its name: Suite.Name/native_IPv4."""
+    found = re.search(r"/(native|generic)(?:_|$)", name)
+    return found.group(1) if found else "others"
+
+
 class Run:
     def __init__(self, directory):
-        self.version, self.uplink = directory.name.split("-", 1)
+        self.version, self.uplink, self.tests = directory.name.split("-")
         self.log = directory / "log"
         self.kernel, self.note = self.version, None
-        self.passed, self.failed, self.skipped = 0, [], collections.Counter()
+        self.passed, self.failed, self.skipped = collections.Counter(), [], collections.Counter()
         text = lambda name: (directory / name).read_text().strip() if (directory / name).exists() else None
         self.not_run = text("not-run")
         if self.not_run:
             return
         self.kernel = text("release") or self.version
         if started := text("started"):
-            self.seconds = int(text("ended")) - int(started)
+            self.tests += f", {datetime.date.fromtimestamp(int(started))}"
         try:
             suite = xml.etree.ElementTree.parse(directory / "junit.xml").getroot()
         except (OSError, xml.etree.ElementTree.ParseError):
@@ -46,7 +52,7 @@ class Run:
         for case in suite:
             output = case.findtext("system-out") or ""
             if case.get("status") == "run":
-                self.passed += 1
+                self.passed[mode_of(case.get("name"))] += 1
             elif case.get("status") == "notrun" and "SKIP" in (case.find("skipped").get("message") or ""):
                 self.skipped[skip_reason(output)] += 1
             else:
@@ -60,11 +66,17 @@ class Run:
 
     def row(self):
         if self.not_run:
-            return [self.version, HOW[self.uplink], "not run: " + self.not_run, "", ""]
+            return [self.version, DRIVERS[self.uplink], "not run: " + self.not_run, *[""] * (len(HEAD) - 3)]
         skipped = str(self.skipped.total())
         if self.skipped:
             skipped += ": " + "; ".join(f"{why} ({n})" if n > 1 else why for why, n in self.skipped.items())
-        return [self.kernel, HOW[self.uplink], str(self.passed), skipped, self.note or str(len(self.failed))]
+        passed = [str(self.passed[mode]) for mode in ("native", "generic", "others")]
+        return [self.kernel, DRIVERS[self.uplink], self.tests, *passed, skipped, self.note or str(len(self.failed))]
+
+    @property
+    def order(self):
+        version = [int(part) for part in self.version.split(".")] if self.version != "newest" else [sys.maxsize]
+        return version, list(DRIVERS).index(self.uplink)
 
 
 def table(rows):
@@ -85,9 +97,24 @@ def update(path, rows):
     path.write_text(before + BEGIN + "\n" + markdown(rows) + "\n" + END + rest.split(END, 1)[1])
 
 
+def with_earlier(runs, directory):
+    """A run for each kernel and uplink."""
+    best = {}
+    for tests in ("quick", "all"):
+        for place in directory.glob(f"*-*-{tests}"):
+            run = Run(place)
+            if not run.not_run and not run.note:
+                best[run.version, run.uplink] = run
+    for run in runs:
+        if not run.not_run or (run.version, run.uplink) not in best:
+            best[run.version, run.uplink] = run
+    return sorted(best.values(), key=lambda run: run.order)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--readme", type=pathlib.Path)
+    parser.add_argument("--earlier", type=pathlib.Path)
     parser.add_argument("directories", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
     runs = [Run(directory) for directory in options.directories]
@@ -96,11 +123,13 @@ def main():
             lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
             print(f"--- the end of {run.log}", *lines[-60:], "---", sep="\n")
         for name in run.failed:
-            print(f"failed on {run.kernel}, {HOW[run.uplink]}: {name}")
-    rows = [["kernel", "uplink, XDP", "passed", "skipped (why)", "failed"], *(run.row() for run in runs)]
-    print(table(rows))
+            print(f"failed on {run.kernel}, {DRIVERS[run.uplink]}: {name}")
+    print(table([HEAD, *(run.row() for run in runs)]))
+    if logs := [str(run.log) for run in runs if run.log.exists()]:
+        print("logs:", *logs)
     if options.readme:
-        update(options.readme, rows)
+        shown = with_earlier(runs, options.earlier) if options.earlier else runs
+        update(options.readme, [HEAD, *(run.row() for run in shown)])
     if any(run.bad for run in runs):
         return 1
     return 77 if all(run.not_run for run in runs) else 0

@@ -18,7 +18,8 @@ usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
   --time-limit S       of one machine, seconds: 14400
   --fetch              no tests: only fetches the kernels, and says which, or why there is none
   --shell              no tests: a shell in the machine, on this terminal
-  --readme             writes the table of results into README.md
+  --readme             writes the table into README.md, with the last whole result of each kernel and uplink that is not run
+                       now; not with --filter or --label
 Exit status: 0 all passed, 1 something failed, 77 nothing could be run here, as the table says.
 END
 }
@@ -35,7 +36,7 @@ source $here/initramfs.sh
 source $here/wires.sh
 
 # On other uplinks than a veth: what a driver can get wrong.
-uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World|Guard|Vlan|Jumbo)'
+uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World|Guard|Vlan|Jumbo|RawSockets)'
 # One of every kind of what kernels differ in: each program loads and runs, and is hooked, pinned and replaced; sockets and
 # their end; rings, redirects, routes, the slow path. And what this machine's kernel may lack: SCTP, DCCP, VLANs.
 quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRxSteer|VportRx|VportTxRoute|VportTxSlow|VportTxAnswer)'
@@ -69,6 +70,14 @@ while (($#)); do
   esac
 done
 ((${#versions[@]})) || versions=(6.1 6.12 newest)
+# What of the tests is run: a result of all of them is not replaced by one of less.
+tests=all
+((!quick)) || tests=quick
+[[ -z $filter ]] && ((!${#labels[@]} && !shell)) || tests=some
+if ((readme)) && [[ $tests == some ]]; then
+  echo "--readme is for all tests or --quick: the table would not say what was run" >&2
+  exit 2
+fi
 if ((!${#uplinks[@]})); then
   uplinks=(veth virtio)
   ((quick)) || uplinks+=(e1000e)
@@ -105,11 +114,15 @@ job() {
   fi
 }
 
+place() {
+  echo "$state/$1-$2-$tests"
+}
+
 # boot VERSION UPLINK: leaves the log and what came of it in a directory of its own; one line on stderr if it cannot
 boot() {
   local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options beside=() why
   [[ $uplink != e1000e ]] || flavour=amd64
-  out=$state/$version-$uplink
+  out=$(place "$version" "$uplink")
   rm -rf "$out"
   mkdir -p "$out"
   kernel=$(fetch_kernel "$version" $flavour "$state/kernels" 2>"$out/fetch.log") ||
@@ -155,10 +168,10 @@ for version in "${versions[@]}"; do
   for uplink in "${uplinks[@]}"; do
     echo "Linux $version, uplink $uplink ..." >&2
     boot "$version" "$uplink"
-    runs+=("$state/$version-$uplink")
+    runs+=("$(place "$version" "$uplink")")
   done
 done
 ((!shell)) || exit 0
 arguments=()
-((!readme)) || arguments+=(--readme README.md)
+((!readme)) || arguments+=(--readme README.md --earlier "$state")
 exec $here/report.py "${arguments[@]}" "${runs[@]}"
