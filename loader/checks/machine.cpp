@@ -95,9 +95,7 @@ Check capabilities_check(std::uint64_t effective) {
 Check accounting_check(std::uint64_t effective, bool memory_is_limited) {
   if ((effective & bit(CAP_SETUID)) != 0 && (!memory_is_limited || (effective & bit(CAP_SYS_RESOURCE)) != 0))
     return good("accounting", "packet memory is counted by user, in the kernel");
-  return warning("accounting",
-                 "the kernel does not count packet memory by user, who may keep more than --max-umem-mb: give mstackd "
-                 "CAP_SETUID, and CAP_SYS_RESOURCE or no limit of locked memory (ulimit -Hl unlimited)");
+  return warning("accounting", uncounted_memory);
 }
 
 Check memlock_check(std::uint64_t effective, bool is_limited) {

@@ -25,6 +25,12 @@ Needed needed_of_machine();
 // What makes it faster, or safer, or easier to look at. None of them fails.
 std::vector<Check> advice_for_machine();
 
+// What mstackd says too when the kernel refuses it.
+inline constexpr const char* uncounted_memory =
+    "the kernel does not count packet memory by user, and who may make user namespaces can keep more than "
+    "--max-umem-mb: give mstackd CAP_SETUID in the first user namespace, and CAP_SYS_RESOURCE or no limit of locked "
+    "memory (ulimit -Hl unlimited)";
+
 // Pure.
 Check kernel_check(std::string_view release);  // uname -r
 Check capabilities_check(std::uint64_t effective);

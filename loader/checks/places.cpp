@@ -9,6 +9,7 @@
 
 #include "daemon/bpf_link.hpp"
 #include "daemon/cgroup.hpp"
+#include "daemon/chain.hpp"
 #include "daemon/pin_dir.hpp"
 #include "net/tag_stripping.hpp"
 #include "net/xdp_features.hpp"
@@ -33,17 +34,37 @@ Check pin_dir_check(const std::string& path) {
                                                                  : ": mstackd mounts the bpf filesystem"));
 }
 
-Check judge_interface(const net::Link& link, std::optional<std::uint64_t> features, bool own_program) {
+Error no_interface(const std::string& name) {
+  return {.code = ENODEV, .what = "there is no interface " + name + ": `ip link` shows those that there are"};
+}
+
+Error foreign_program(const net::Link& link) {
+  return {.code = EBUSY,
+          .what = link.name + " has an XDP program that is not MultiStack's: " +
+                  daemon::describe_program(link.xdp_program) + "; remove that first (ip link set " + link.name +
+                  " xdp off), load it by libxdp for both to be chained, or use another interface"};
+}
+
+Expected<void> may_be_uplink(const net::Link& link) {
+  if (!link.ethernet) return failure(EOPNOTSUPP, link.name + " is not an Ethernet interface: an uplink must be one");
+  if (net::parse_host_end(link.name))
+    return failure(EINVAL, link.name + " is a vport's own end, not a way to the wire: use another interface");
+  if (link.slave_kind == "vrf")
+    return failure(EOPNOTSUPP, link.name + " is in a VRF, where the same ports are others': take it out (ip link set " +
+                                   link.name + " nomaster), or use another interface");
+  return {};
+}
+
+Check judge_interface(const net::Link& link, std::optional<std::uint64_t> features, Occupant occupant) {
   const std::string name = "interface " + link.name;
-  if (!link.ethernet)
-    return failed(name, {.code = EOPNOTSUPP, .what = "not an Ethernet interface"}, "an uplink must be one");
-  if (own_program) return good(name, fmt::format("MultiStack is attached ({} XDP)", net::name_of(link.xdp)));
-  if (link.xdp_program != 0)
-    return failed(
-        name,
-        {.code = EBUSY,
-         .what = "has an XDP program that is not MultiStack's: " + daemon::describe_program(link.xdp_program)},
-        "remove that first (ip link set " + link.name + " xdp off)");
+  if (const auto fit = may_be_uplink(link); !fit) return failed(name, fit.error());
+  if (occupant.multistack)
+    return good(name, fmt::format("MultiStack is attached ({} XDP{})", net::name_of(link.xdp),
+                                  occupant.chain ? ", in a chain" : ""));
+  if (occupant.chain)
+    return good(name,
+                fmt::format("a chain of other XDP programs, which MultiStack joins ({} XDP)", net::name_of(link.xdp)));
+  if (link.xdp_program != 0) return failed(name, foreign_program(link));
   const char* down = link.up ? "" : "; it is down";
   if (!features)
     return good(name, fmt::format("what its driver can is not known before Linux 6.3: attach it and see{}", down));
@@ -61,14 +82,12 @@ Check interface_check(const std::string& name) {
   auto links = net::Links::open();
   if (!links) return failed("interface " + name, links.error());
   const auto link = links->find(name);
-  if (!link)
-    return link.error().code == ENODEV
-               ? failed("interface " + name, {.code = ENODEV, .what = "there is no such interface"},
-                        "`ip link` shows those that there are")
-               : failed("interface " + name, link.error());
+  if (!link) return failed("interface " + name, link.error().code == ENODEV ? no_interface(name) : link.error());
   const auto features = net::xdp_features(link->ifindex);
-  const bool own = link->xdp_program != 0 && daemon::describe_program(link->xdp_program).starts_with("uplink_rx ");
-  return judge_interface(*link, features ? *features : std::nullopt, own);
+  Occupant occupant = {.chain = daemon::chain::is_on(*link), .multistack = daemon::chain::has_multistack(*link)};
+  if (!occupant.chain && link->xdp_program != 0)
+    occupant.multistack = daemon::describe_program(link->xdp_program).starts_with("uplink_rx ");
+  return judge_interface(*link, features ? *features : std::nullopt, occupant);
 }
 
 bool has_vlans(const std::string& name) {

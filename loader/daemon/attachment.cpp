@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "checks/places.hpp"
 #include "daemon/chain.hpp"
 #include "daemon/log.hpp"
 #include "daemon/takeover_plan.hpp"
@@ -13,12 +14,6 @@ namespace mstack::daemon {
 namespace {
 
 using protocol::XdpMode;
-
-std::unexpected<Error> busy(const net::Link& device) {
-  return failure(EBUSY, device.name + " has an XDP program that is not MultiStack's: " +
-                            describe_program(device.xdp_program) + "; remove that first (ip link set " + device.name +
-                            " xdp off), load it by libxdp for both to be chained, or use another interface");
-}
 
 bool is_target(const LinkTarget& target, const net::Link& device) {
   return target.ifindex == device.ifindex && target.program == device.xdp_program;
@@ -52,7 +47,7 @@ Expected<Attachment> Attachment::attach_as(const Datapath& datapath, const net::
 Expected<Attachment> Attachment::attach(const Datapath& datapath, net::Links& links, const net::Link& device,
                                         XdpMode mode, bool chained) {
   const bool chain_is_there = chain::is_on(device);
-  if (device.xdp_program != 0 && !chain_is_there) return busy(device);
+  if (device.xdp_program != 0 && !chain_is_there) return std::unexpected(checks::foreign_program(device));
   chained = chained || chain_is_there;
   struct Attempt {
     XdpMode mode;
@@ -73,7 +68,8 @@ Expected<Attachment> Attachment::attach(const Datapath& datapath, net::Links& li
     }
     code = attachment.error().code;
     // Somebody else was faster.
-    if (const auto now = links.find(device.ifindex); now && now->xdp_program != device.xdp_program) return busy(*now);
+    if (const auto now = links.find(device.ifindex); now && now->xdp_program != device.xdp_program)
+      return std::unexpected(checks::foreign_program(*now));
     refusals += (refusals.empty() ? "" : "; ") + std::string(attempt.name) + ": " + attachment.error().what;
     if (chained && code == EBUSY) break;  // whatever the mode
   }

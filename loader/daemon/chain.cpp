@@ -209,6 +209,11 @@ bool is_on(const net::Link& device) {
   return !members_on(nullptr, device).empty();
 }
 
+bool has_multistack(const net::Link& device) {
+  const auto members = members_on(nullptr, device);
+  return std::ranges::find(members, program_name, &Member::name) != members.end();
+}
+
 bool is_member(const Datapath& datapath, const net::Link& device) {
   return !our_ids(members_on(&datapath, device)).empty();
 }

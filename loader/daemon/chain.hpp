@@ -17,6 +17,8 @@ namespace mstack::daemon::chain {
 
 // Whether a chain is on the device that we could become a member of.
 bool is_on(const net::Link& device);
+// Whether a MultiStack is in it, by the name of its program: this one or another.
+bool has_multistack(const net::Link& device);
 // Whether we are in it. A member is ours if it uses our maps: what was written down of it may be lost, and was not
 // before it was attached.
 bool is_member(const Datapath& datapath, const net::Link& device);

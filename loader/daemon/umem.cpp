@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "checks/machine.hpp"
 #include "daemon/log.hpp"
 
 namespace mstack::daemon {
@@ -80,12 +81,7 @@ Expected<void> register_umem(int xsk, const xdp_umem_reg& memory, const UmemAcco
                                        .limit = account.limit ? account.limit : RLIM_INFINITY});
   if (!result) {
     static bool told = false;
-    if (!std::exchange(told, true))
-      log::warn(
-          "the kernel does not count packet memory by user: this needs CAP_SETUID in the first user namespace, and "
-          "CAP_SYS_RESOURCE or a hard limit on locked memory (ulimit -Hl) of --max-umem-mb. Who may make user "
-          "namespaces "
-          "can keep more than --max-umem-mb");
+    if (!std::exchange(told, true)) log::warn("{}", checks::uncounted_memory);
     if (::setsockopt(xsk, SOL_XDP, XDP_UMEM_REG, &memory, sizeof(memory)) == 0) return {};
     return system_failure(errno, "cannot register packet memory");
   }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checks/places.hpp"
 #include "daemon/chain.hpp"
 #include "daemon/egress.hpp"
 #include "daemon/log.hpp"
@@ -143,8 +144,7 @@ Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink
 
 Expected<net::Link> Uplinks::find_interface(const std::string& name) {
   auto link = links_->find(name);
-  if (!link && link.error().code == ENODEV)
-    return failure(ENODEV, "there is no interface " + name + ": `ip link` shows those that there are");
+  if (!link && link.error().code == ENODEV) return std::unexpected(checks::no_interface(name));
   return link;
 }
 
@@ -201,14 +201,7 @@ Expected<void> Uplinks::keep(const net::Link& device, XdpMode mode, bool chained
 }
 
 Expected<void> Uplinks::attach_new(const net::Link& device, XdpMode mode, std::uint32_t flags) {
-  if (!device.ethernet)
-    return failure(EOPNOTSUPP, device.name + " is not an Ethernet interface: an uplink must be one");
-  if (net::parse_host_end(device.name))
-    return failure(EINVAL, device.name + " is a vport's own end, not a way to the wire: use another interface");
-  if (is_in_vrf(device))
-    return failure(EOPNOTSUPP, device.name +
-                                   " is in a VRF, where the same ports are others': take it out (ip link set " +
-                                   device.name + " nomaster), or use another interface");
+  if (auto fit = checks::may_be_uplink(device); !fit) return fit;
   if (uplinks_.size() + awaited_.size() - awaited_.count(device.name) >= MSTACK_MAX_UPLINKS)
     return failure(ENOSPC,
                    "there are " + std::to_string(MSTACK_MAX_UPLINKS) + " uplinks, which is the limit: detach one");

@@ -216,6 +216,29 @@ TEST_F(Chain, AFilterThatWasThereBeforeUs) {
   EXPECT_EQ(attached_xdp(world().host(), uplink), 0U);
 }
 
+// What the doctor says of an interface is what mstackd would do with it.
+TEST_F(Chain, TheDoctorKnowsIt) {
+  const auto examined = [&] {
+    const Completed result = world().command({"doctor", "--json", "--cgroup", world().cgroup(), uplink});
+    const auto report = nlohmann::json::parse(result.out);
+    for (const auto& line : report["checks"])
+      if (line["name"] == "interface up0") return std::pair<std::string, std::string>(line["state"], line["text"]);
+    return std::pair<std::string, std::string>();
+  };
+  const std::pair<std::string, std::string> ours{"ok", "MultiStack is attached (native XDP, in a chain)"},
+      others{"ok", "a chain of other XDP programs, which MultiStack joins (native XDP)"};
+  EXPECT_EQ(examined(), ours);
+  load_filter();
+  EXPECT_EQ(examined(), ours);
+  EXPECT_EQ(world().command({"detach", uplink}).exit.code, 0);
+  EXPECT_EQ(examined(), others);
+  EXPECT_EQ(world().command({"attach", uplink}).exit.code, 0);
+  EXPECT_EQ(examined(), ours);
+  unload_filter();
+  EXPECT_EQ(examined(), ours);
+  EXPECT_EQ(world().command({"detach", uplink}).exit.code, 0);
+}
+
 // In no chain, it is refused by its name, and with --chain as well: it cannot be made a member.
 TEST_F(Chain, AProgramInNoChainIsLeftAlone) {
   end();

@@ -23,6 +23,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/fixture.hpp"
+#include "support/stack.hpp"
 
 namespace mstack::test {
 namespace {
@@ -157,6 +158,22 @@ class Doctor : public NetTest {
         << result.err << "does not say: " << report.text(name);
   }
 
+  // That interface, on which the doctor has failed, is refused by mstackd in the same words.
+  void expect_no_uplink(const Report& report, const std::string& interface) const {
+    SCOPED_TRACE(interface);
+    const std::string said = report.text("interface " + interface);
+    EXPECT_EQ(report.state("interface " + interface), "failed") << said;
+    EXPECT_NE(said.find(interface), std::string::npos) << said;
+    const Completed attached = world().command({"attach", interface});
+    EXPECT_EQ(attached.exit, failed);
+    EXPECT_NE(attached.err.find(said), std::string::npos) << attached.err << "does not say: " << said;
+    const Completed started =
+        run_with(nothing, {mstackd_, "--run-dir", world().directory() + "/other", "--pin-dir",
+                           world().directory() + "/bpf/other", "--cgroup", world().cgroup(), "--uplink", interface});
+    EXPECT_EQ(started.exit, failed);
+    EXPECT_NE(started.err.find(said), std::string::npos) << started.err << "does not say: " << said;
+  }
+
   // The doctor says that `name` is missing, and what to do; mstackd does not start, and says the same.
   void expect_missing(const Loss& loss, const std::string& name, const std::string& advice) const {
     SCOPED_TRACE(name);
@@ -187,7 +204,7 @@ TEST_F(Doctor, PeopleGetALineForEach) {
   EXPECT_EQ(result.exit, failed);
   EXPECT_EQ(result.err, "");
   EXPECT_EQ(std::ranges::count(result.out, '\n'), 18) << result.out;
-  EXPECT_NE(result.out.find("interface no-such-interface  there is no such interface"), std::string::npos)
+  EXPECT_NE(result.out.find("interface no-such-interface  there is no interface no-such-interface"), std::string::npos)
       << result.out;
 }
 
@@ -347,13 +364,33 @@ TEST_F(Doctor, InterfacesThatCannotBeUplinks) {
   attach_xdp(world().host(), "other0", foreign);
   const Report report = examine(nothing, {"lo", "none0", "other0", "other1"});
   EXPECT_EQ(report.exit, failed);
-  EXPECT_EQ(report.state("interface lo"), "failed");
-  EXPECT_EQ(report.state("interface none0"), "failed");
-  EXPECT_EQ(report.state("interface other0"), "failed");
+  for (const char* interface : {"lo", "none0", "other0"}) expect_no_uplink(report, interface);
   EXPECT_NE(report.text("interface other0").find("foreigner"), std::string::npos);
   EXPECT_EQ(report.state("interface other1"), "ok");
   EXPECT_NE(report.text("interface other1").find("it is down"), std::string::npos);
   World::in(world().host(), "ip link del other0");
+}
+
+TEST_F(Doctor, InterfacesThatMstackdMade) {
+  const Stack stack(world());
+  const std::string host_end =
+      run({"sh", "-c", "ip -o link | grep -o 'ms[0-9]*q0'"}, {.who = {.netns = &world().host()}}).out;
+  ASSERT_TRUE(host_end.ends_with('\n'));
+  const std::string name = host_end.substr(0, host_end.find('\n'));
+  expect_no_uplink(examine(nothing, {name}), name);
+}
+
+TEST_F(Doctor, InterfacesInAVrf) {
+  if (run({"ip", "link", "add", "vrf7", "type", "vrf", "table", "77"}, {.who = {.netns = &world().host()}}).exit.code !=
+      0)
+    GTEST_SKIP() << "this kernel has no VRF";
+  World::in(world().host(), "ip link add other0 type veth peer name other1");
+  World::in(world().host(), "ip link set other0 master vrf7");
+  expect_no_uplink(examine(nothing, {"other0"}), "other0");
+  World::in(world().host(), "ip link set other0 nomaster");
+  EXPECT_EQ(examine(nothing, {"other0"}).state("interface other0"), "ok");
+  World::in(world().host(), "ip link del other0");
+  World::in(world().host(), "ip link del vrf7");
 }
 
 }  // namespace

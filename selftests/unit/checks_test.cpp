@@ -62,23 +62,36 @@ TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
   nic.name = "eth0";
   nic.up = nic.ethernet = true;
   constexpr std::uint64_t native = net::xdp_basic | net::xdp_redirect;
-  EXPECT_EQ(judge_interface(nic, native, false), good("interface eth0", "native XDP"));
-  EXPECT_EQ(judge_interface(nic, native | net::xdp_zero_copy, false),
+  EXPECT_EQ(judge_interface(nic, native, {}), good("interface eth0", "native XDP"));
+  EXPECT_EQ(judge_interface(nic, native | net::xdp_zero_copy, {}),
             good("interface eth0", "native XDP, AF_XDP without copying"));
-  EXPECT_EQ(judge_interface(nic, std::nullopt, false).state, State::good);
-  EXPECT_EQ(judge_interface(nic, 0, false).state, State::warning);
-  EXPECT_EQ(judge_interface(nic, net::xdp_basic, false).state, State::warning);
+  EXPECT_EQ(judge_interface(nic, std::nullopt, {}).state, State::good);
+  EXPECT_EQ(judge_interface(nic, 0, {}).state, State::warning);
+  EXPECT_EQ(judge_interface(nic, net::xdp_basic, {}).state, State::warning);
 
   net::Link down = nic;
   down.up = false;
-  EXPECT_EQ(judge_interface(down, native, false).text, "native XDP; it is down");
+  EXPECT_EQ(judge_interface(down, native, {}).text, "native XDP; it is down");
   net::Link tunnel = nic;
   tunnel.ethernet = false;
-  EXPECT_EQ(judge_interface(tunnel, native, false).code, EOPNOTSUPP);
+  EXPECT_EQ(judge_interface(tunnel, native, {}).code, EOPNOTSUPP);
   net::Link taken = nic;
   taken.xdp_program = 7;
-  EXPECT_EQ(judge_interface(taken, native, false).code, EBUSY);
-  EXPECT_EQ(judge_interface(taken, native, true).state, State::good);
+  taken.xdp = net::XdpAttached::native;
+  EXPECT_EQ(judge_interface(taken, native, {}).code, EBUSY);
+  EXPECT_EQ(judge_interface(taken, native, {.multistack = true}).text, "MultiStack is attached (native XDP)");
+  EXPECT_EQ(judge_interface(taken, native, {.chain = true, .multistack = true}).text,
+            "MultiStack is attached (native XDP, in a chain)");
+  EXPECT_EQ(judge_interface(taken, native, {.chain = true}),
+            good("interface eth0", "a chain of other XDP programs, which MultiStack joins (native XDP)"));
+  net::Link virtual_router = nic;
+  virtual_router.slave_kind = "vrf";
+  EXPECT_EQ(judge_interface(virtual_router, native, {}).code, EOPNOTSUPP);
+  net::Link host_end = nic;
+  host_end.name = "ms1q0";
+  EXPECT_EQ(judge_interface(host_end, native, {}).code, EINVAL);
+  // What it has does not make it one.
+  EXPECT_EQ(judge_interface(host_end, native, {.multistack = true}).state, State::failed);
 }
 
 TEST(Checks, TagsThatXdpDoesNotSee) {
