@@ -23,7 +23,8 @@
 namespace mstack::test {
 namespace {
 
-const std::string bpffs = "/sys/fs/bpf";  // where xdp-filter pins its maps, whatever it is told; libxdp its chains
+const std::string bpffs = "/sys/fs/bpf";   // where xdp-filter pins its maps, whatever it is told; libxdp its chains
+const std::string run_directory = "/run";  // where it has a lock: of two at once, one may fail
 const Endpoint service{host4, 7000}, filtered{host4, 7001}, kernels{host4, 7002}, filtered_kernels{host4, 7003};
 const Endpoint remote{wire4, 4000};
 
@@ -40,12 +41,15 @@ std::string name_of(std::uint32_t id) {
 
 class Chain : public NetTest {
  public:
-  ~Chain() override { ::umount2(bpffs.c_str(), MNT_DETACH); }
+  ~Chain() override {
+    for (const std::string& place : {run_directory, bpffs}) ::umount2(place.c_str(), MNT_DETACH);
+  }
 
  protected:
   Chain() : NetTest({.second = true}) {
     // The test's own, for its mounts are private.
     check(::mount("bpf", bpffs.c_str(), "bpf", 0, "mode=0700"), "mount a bpf filesystem on " + bpffs);
+    check(::mount("none", run_directory.c_str(), "tmpfs", 0, "mode=0755"), "mount a tmpfs on " + run_directory);
   }
   void SetUp() override {
     if (const auto why = why_not(); !why.empty()) GTEST_SKIP() << why;
