@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 # install_test.sh BUILD: what BUILD installs is enough to build the front page's program, shared and static, with the
-# CMake package and with pkg-config; also after the installation was moved. And what its programs can be told is on the
-# front page and in the manual.
+# CMake package and with pkg-config; also after the installation was moved. The front page's lines for a stack of one's
+# own compile too. And what the programs can be told is on the front page and in the manual.
 set -euo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -78,6 +78,23 @@ expect_works ./server shared
 # shellcheck disable=SC2046
 g++ -static server.cpp $(pkg-config --static --cflags --libs mstack) -o server_static
 expect_works ./server_static static
+
+# The lines for a stack of one's own, which stand in nobody's program, with what they leave to it.
+{
+  echo '#include <mstack/mstack.hpp>
+#include <algorithm>
+struct { std::chrono::milliseconds time_to_next_timer(); void run_timers(); void input(mstack::Frame); } my_stack;
+bool running, is_ipv6;
+void write_ethernet_header(mstack::Frame&, mstack::MacAddress to, mstack::MacAddress from, int type);
+void serve() {'
+  block c++ | sed '/^bool my_stack_output/,$d'
+  echo '}
+extern mstack::Queue& queue;'
+  block c++ | sed -n '/^bool my_stack_output/,$p'
+} >stack.cpp
+for call in queue.receive queue.transmit; do grep -q "$call" stack.cpp || fail "README.md has no $call for a stack"; done
+# shellcheck disable=SC2046
+g++ -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags mstack) stack.cpp
 
 # An older language is named as what it is.
 if g++ -std=c++20 -fsyntax-only -I"$prefix/include" server.cpp 2>"$work/log"; then fail "C++20 was enough"; fi
