@@ -62,13 +62,13 @@ mstack::Expected<void> serve(mstack_lwip::Netif& netif, http::LwipServer& server
 
 void print(const mstack_lwip::NetifCounters& netif, const http::LwipCounters& server, std::size_t queue) {
   std::printf(
-      "lwip_httpd: queue %zu: connections %llu, timed out %llu, broken %llu; packets received %llu, of them copied "
-      "%llu, "
-      "dropped %llu, sent %llu; waits for room %llu\n",
-      queue, static_cast<unsigned long long>(server.accepted), static_cast<unsigned long long>(server.timed_out),
-      static_cast<unsigned long long>(server.broken), static_cast<unsigned long long>(netif.received),
-      static_cast<unsigned long long>(netif.copied), static_cast<unsigned long long>(netif.no_memory),
-      static_cast<unsigned long long>(netif.sent), static_cast<unsigned long long>(netif.no_room));
+      "lwip_httpd: queue %zu: connections %llu, at most %zu at once, timed out %llu, broken %llu; packets received "
+      "%llu, of them copied %llu, dropped %llu, sent %llu; waits for room %llu\n",
+      queue, static_cast<unsigned long long>(server.accepted), server.most_at_once,
+      static_cast<unsigned long long>(server.timed_out), static_cast<unsigned long long>(server.broken),
+      static_cast<unsigned long long>(netif.received), static_cast<unsigned long long>(netif.copied),
+      static_cast<unsigned long long>(netif.no_memory), static_cast<unsigned long long>(netif.sent),
+      static_cast<unsigned long long>(netif.no_room));
   std::fflush(stdout);
 }
 

@@ -25,6 +25,7 @@ class LwipServer::Tcp {
   Tcp(LwipServer& server, tcp_pcb* pcb) : server_(server), pcb_(pcb), http_(server.service_) {
     server_.connections_.insert(this);
     ++server_.counters_.accepted;
+    server_.counters_.most_at_once = std::max(server_.counters_.most_at_once, server_.connections());
     tcp_arg(pcb, this);
     tcp_recv(pcb, [](void* self, tcp_pcb*, pbuf* data, err_t) { return static_cast<Tcp*>(self)->received(data); });
     tcp_sent(pcb, [](void* self, tcp_pcb*, u16_t bytes) { return static_cast<Tcp*>(self)->acknowledged(bytes); });

@@ -24,6 +24,7 @@ struct LwipTimeouts {
 
 struct LwipCounters {
   std::uint64_t accepted = 0, timed_out = 0, broken = 0;
+  std::size_t most_at_once = 0;
 };
 
 class LwipServer {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "net/lwip_fixture.hpp"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,11 @@ void LwipTest::SetUp() {
   GTEST_SKIP() << "lwIP's sources were not there when this was built: selftests/support/debian.sh gets them";
 #else
   NetTest::SetUp();
+  // Tests and their clients open a thousand connections and more.
+  rlimit limit = {};
+  check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
 #endif
 }
 

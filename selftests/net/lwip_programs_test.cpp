@@ -11,28 +11,36 @@ namespace {
 using LwipIperf = LwipTest;
 
 TEST_F(LwipIperf, ServesIperf2) {
-  Process server = start_program("lwip_iperf", {"--bind", host4 + ":5001"}, 1);
-  // A fixed number of bytes, so that nothing depends on how long it takes.
-  const Completed client = on_wire({"iperf", "-c", host4, "-p", "5001", "-n", "50M", "-f", "m"});
-  EXPECT_EQ(client.exit.code, 0) << client.out << client.err;
-  EXPECT_TRUE(eventually([&] { return server.out().find("done") != std::string::npos; })) << server.out();
-  std::smatch found;
-  const std::string out = server.out();
-  ASSERT_TRUE(std::regex_search(out, found, std::regex(": ([0-9]+) bytes in"))) << out;
-  EXPECT_GE(std::stoul(found[1]), 50U * 1024 * 1024 - 64) << "lwiperf does not count the header of the first";
-  // And again, several at once.
-  const Completed parallel = on_wire({"iperf", "-c", host4, "-p", "5001", "-n", "5M", "-P", "4"});
-  EXPECT_EQ(parallel.exit.code, 0) << parallel.err;
-  EXPECT_TRUE(eventually([&] {
-    const std::string text = server.out();
-    std::size_t done = 0;
-    for (std::size_t at = text.find("done"); at != std::string::npos; at = text.find("done", at + 1)) ++done;
-    return done == 5;
-  })) << server.out();
-  server.signal(SIGTERM);
-  const auto exit = server.wait();
-  ASSERT_TRUE(exit);
-  EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0}));
+  for (const bool ipv6 : {false, true}) {
+    Process server = start_program("lwip_iperf", {"--bind", ipv6 ? "[" + host6 + "]:5001" : host4 + ":5001"}, 1);
+    const auto iperf = [&](std::vector<std::string> more) {
+      std::vector<std::string> command{"iperf", "-c", ipv6 ? host6 : host4, "-p", "5001"};
+      if (ipv6) command.emplace_back("-V");
+      command.insert(command.end(), more.begin(), more.end());
+      return on_wire(command);
+    };
+    // A fixed number of bytes, so that nothing depends on how long it takes.
+    const Completed client = iperf({"-n", "50M", "-f", "m"});
+    EXPECT_EQ(client.exit.code, 0) << client.out << client.err;
+    EXPECT_TRUE(eventually([&] { return server.out().find("done") != std::string::npos; })) << server.out();
+    std::smatch found;
+    const std::string out = server.out();
+    ASSERT_TRUE(std::regex_search(out, found, std::regex(": ([0-9]+) bytes in"))) << out;
+    EXPECT_GE(std::stoul(found[1]), 50U * 1024 * 1024 - 64) << "lwiperf does not count the header of the first";
+    // And again, several at once.
+    const Completed parallel = iperf({"-n", "5M", "-P", "4"});
+    EXPECT_EQ(parallel.exit.code, 0) << parallel.err;
+    EXPECT_TRUE(eventually([&] {
+      const std::string text = server.out();
+      std::size_t done = 0;
+      for (std::size_t at = text.find("done"); at != std::string::npos; at = text.find("done", at + 1)) ++done;
+      return done == 5;
+    })) << server.out();
+    server.signal(SIGTERM);
+    const auto exit = server.wait();
+    ASSERT_TRUE(exit);
+    EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0}));
+  }
 }
 
 class LwipFetch : public LwipTest {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What lwIP's connections share, its segments, no host can take from the others.
-#include <sys/resource.h>
 #include <sys/socket.h>
+
+#include <array>
 
 #include "net/lwip_fixture.hpp"
 
@@ -29,11 +30,6 @@ class LwipShare : public LwipTest {
     if (IsSkipped()) return;
     World::in(world().host(),
               std::string("ip neigh add ") + stranger + " lladdr " + text(world().wire_mac()) + " dev " + uplink);
-    // A connection, or a file of curl's, for each that a test opens.
-    rlimit limit = {};
-    check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
   }
 
   Segments open(std::uint16_t port) const {

@@ -3,6 +3,7 @@
 // lwIP's servers under what a network and its hosts do to a server: loss, load, and people with bad manners.
 #include <sys/socket.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <random>
@@ -48,12 +49,43 @@ TEST_F(LwipLoad, AThousandFilesByteForByte) {
 }
 
 TEST_F(LwipLoad, MoreThanAThousandConnectionsAtOnce) {
-  Process server = start_httpd({"--statistics"});
+  Process server = start_httpd({"--statistics", "--timeout", "600"});
   const Completed kept = on_wire({"ab", "-q", "-k", "-n", "12000", "-c", "1200", url("/bytes/2000")});
   EXPECT_EQ(kept.exit.code, 0) << kept.err;
   EXPECT_NE(kept.out.find("Complete requests:      12000"), std::string::npos) << kept.out;
   EXPECT_NE(kept.out.find("Failed requests:        0"), std::string::npos) << kept.out;
   EXPECT_NE(kept.out.find("Keep-Alive requests:    12000"), std::string::npos) << kept.out;
+  // ab opens them when it gets round to it. These are all open, and all in use, at the same time.
+  constexpr std::size_t many = 1200;
+  std::vector<Fd> open;
+  while (open.size() < many) open.push_back(raw_connection(open.size() % 2 != 0));
+  const std::string request = "GET /bytes/5 HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (int round = 0; round < 2; ++round) {
+    for (const Fd& fd : open)
+      ASSERT_EQ(::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+    for (const Fd& fd : open) {
+      std::array<char, 1024> answer{};
+      ASSERT_TRUE(wait_for(fd.get(), POLLIN, Deadline{}));
+      const ssize_t size = check(::recv(fd.get(), answer.data(), answer.size(), 0), "recv");
+      // The head and so small a body are one segment.
+      const std::string_view text(answer.data(), static_cast<std::size_t>(size));
+      EXPECT_TRUE(text.starts_with("HTTP/1.1 200 OK\r\n")) << text;
+      EXPECT_EQ(text.size(), text.find("\r\n\r\n") + 4 + 5) << text;
+    }
+  }
+  open.clear();
+  server.signal(SIGTERM);
+  const auto exit = server.wait();
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0})) << server.err();
+  std::smatch open_at_once;
+  const std::string statistics = server.out();
+  ASSERT_TRUE(std::regex_search(statistics, open_at_once, std::regex("at most ([0-9]+) at once"))) << statistics;
+  EXPECT_GE(std::stoul(open_at_once[1]), many) << statistics;
+}
+
+TEST_F(LwipLoad, WrkWithMoreThanAThousandConnections) {
+  const Process server = start_httpd();
   const Completed wrk =
       on_wire({"wrk", "-t", "2", "-c", "1200", "-d", "2s", "--timeout", "20s", url("/bytes/64", true)});
   EXPECT_EQ(wrk.exit.code, 0) << wrk.err;
@@ -130,6 +162,10 @@ TEST_F(LwipBadWire, ReceivesEveryByte) {
   const Completed sent = on_wire({"iperf", "-c", host4, "-p", "5001", "-n", "3M"});
   EXPECT_EQ(sent.exit.code, 0) << sent.err;
   EXPECT_TRUE(eventually([&] { return iperf.out().find("done") != std::string::npos; })) << iperf.out();
+  const std::string out = iperf.out();
+  std::smatch bytes;
+  ASSERT_TRUE(std::regex_search(out, bytes, std::regex(": ([0-9]+) bytes in"))) << out;
+  EXPECT_GE(std::stoul(bytes[1]), 3U * 1024 * 1024 - 64) << "lwiperf does not count the header of the first";
 }
 
 class LwipHostile : public LwipTest {
