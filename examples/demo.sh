@@ -153,6 +153,10 @@ await answers 7001 "hello, kernel" "the kernel says hello, kernel" || fail "the 
 ok "the kernel's service answers on port 7001 of the same address"
 mstack vports
 mstack claims
+PATH=$PATH:/usr/sbin bpftool map dump pinned "$work/bpf/mstack/claims" >"$work/claims"
+cat "$work/claims"
+grep -q '"cookie"' "$work/claims" || fail "bpftool prints no field names"
+ok "bpftool prints the map of claims by field names"
 
 step "what it may not do"
 "${as_user[@]}" "$work/claim_denied" --run-dir "$work/run" || fail "a claim that must be refused was admitted"
