@@ -129,6 +129,9 @@ int vport_tx_slow(struct __sk_buff *skb)
 	struct packet packet;
 	int action;
 
+	/* A copy of what the kernel itself sent to a group this way, without an Ethernet header: not the stack's. */
+	if (skb->pkt_type == PACKET_LOOPBACK)
+		return TC_ACT_SHOT;
 	if (!from) {
 		count(MSTACK_TX_DROP_NO_VPORT);
 		return TC_ACT_SHOT;

@@ -23,8 +23,10 @@ __noinline __weak int is_ip_from_the_start(struct xdp_md *ctx)
 		return false;
 	if ((*(const __u8 *)ip & 0xf0) == 0x60)
 		length = sizeof(struct ipv6hdr) + bpf_ntohs(ip[2]);
-	else
+	else if ((*(const __u8 *)ip & 0xf) >= 5)
 		length = bpf_ntohs(ip[1]);
+	else
+		return false;
 	if (bpf_xdp_get_buff_len(ctx) != length)
 		return false;
 	uplink = bpf_map_lookup_elem(&uplink_info, &ifindex);

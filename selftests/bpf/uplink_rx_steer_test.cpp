@@ -154,6 +154,8 @@ TEST_F(UplinkRx, ACopyWithoutAnEthernetHeaderIsTheKernels) {
                               : passed(receive(copy), copy, MSTACK_RX_PASS_OWN_SOURCE));
         EXPECT_TRUE(steered(receive(frame), frame, 1)) << "a NIC may have such a MAC";
       }
+    const Bytes no_header = reads_like_ip(ip4(proto_udp), 0x44, 0);
+    EXPECT_TRUE(steered(receive(no_header), no_header, 1));
   }
 }
 

@@ -125,7 +125,7 @@ Decision whole_packet(const State& state, View frame, std::uint32_t origin, cons
 bool is_ip_packet(View frame) {
   if (frame.size() < 20) return false;
   switch (frame.u8(0) >> 4) {
-    case 4: return frame.u16(2) == frame.size();
+    case 4: return (frame.u8(0) & 0xfU) >= 5 && frame.u16(2) == frame.size();
     case 6: return frame.u16(4) + 40U == frame.size();
     default: return false;
   }
