@@ -205,8 +205,9 @@ void Closer::add(const std::shared_ptr<Lane>& lane, std::vector<Fd> descriptors)
 void Closer::close(std::uint32_t uid, std::vector<Fd> descriptors) {
   if (descriptors.empty()) return;
   const User& its = user(uid);
+  const bool hangs = threads_->unclosed(*its.received) > 0;  // and was waited for
   add(its.received, std::move(descriptors));
-  threads_->wait_until_closed(*its.received, std::chrono::milliseconds(20));
+  if (!hangs) threads_->wait_until_closed(*its.received, std::chrono::milliseconds(20));
 }
 
 void Closer::close_connection(std::uint32_t uid, Fd socket) {

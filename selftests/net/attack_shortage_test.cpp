@@ -86,7 +86,9 @@ TEST_F(ThreadsShort, ManyUsersDescriptorsAreClosedAfterwards) {
     const RawClient client = raw_client(uid);
     client.send(std::vector<std::uint8_t>{1, 2, 3}, fds);
     // As it was: some of them come when it is full.
-    EXPECT_TRUE(client.ends(Deadline{500ms}) || count_in_log("too many descriptors of clients") > 0) << uid;
+    EXPECT_TRUE(eventually([&] {
+      return client.ends(Deadline{50ms}) || count_in_log("too many descriptors of clients") > 0;
+    })) << uid;
   }
   EXPECT_GT(daemon().descriptors(), before + 16000) << "nothing was tried";
   RawClient waiting = raw_client(bob);
@@ -131,7 +133,8 @@ TEST_F(HangMany, ThereAreOnlySoManyThreads) {
     const RawClient client = raw_client(uid);
     client.send(std::vector<std::uint8_t>{1, 2, 3}, {&fd, 1});
   }
-  EXPECT_TRUE(eventually([&] { return fuse_->unanswered() == most; })) << fuse_->unanswered();
+  // mstackd waits a moment for each.
+  EXPECT_TRUE(eventually([&] { return fuse_->unanswered() == most; }, Deadline{4 * patience})) << fuse_->unanswered();
   EXPECT_EQ(threads(), most + 1);
   expect_bob_is_served();
   EXPECT_EQ(threads(), most + 1);
