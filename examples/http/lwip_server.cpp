@@ -158,7 +158,10 @@ class LwipServer::Tcp {
     const std::size_t half_window = std::min<std::size_t>(pcb_->snd_wnd_max / 2, UINT16_MAX);
     const std::size_t segment = half_window == 0 ? tcp_mss(pcb_) : std::min<std::size_t>(tcp_mss(pcb_), half_window);
     const std::size_t under_way = written_ - acknowledged_;
-    const std::size_t most = mstack_lwip::segments_for(server_.sending_ + (sends() ? 0 : 1)) * segment;
+    const std::size_t segments = mstack_lwip::segments_for(server_.sending_ + (sends() ? 0 : 1));
+    // Short responses are segments of their own, each of two or three pbufs.
+    if (under_way != 0 && tcp_sndqueuelen(pcb_) >= 3 * segments) return 0;
+    const std::size_t most = segments * segment;
     const std::size_t room =
         std::min({most - std::min(most, under_way), std::size_t{tcp_sndbuf(pcb_)}, std::size_t{UINT16_MAX}});
     return bytes <= room ? bytes : room / segment * segment;
