@@ -51,9 +51,11 @@ class Peers : public PeerTest {
   Peers() : PeerTest({.far = true}) {}
   void SetUp() override {
     start_in_mode();
-    // Of kernels, which send one a second to a peer otherwise.
+    // Of kernels, which send one a second to a peer otherwise, and so many a second in all their namespaces.
     for (const Namespace* netns : {&world().host(), &world().wire(), &world().far()})
-      World::in(*netns, "sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+      World::in(*netns,
+                "sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0 "
+                "net.ipv6.icmp.ratemask=0");
   }
 
   Completed ping(const Namespace& from, const std::string& to, std::size_t size) const {
