@@ -63,7 +63,8 @@ TEST_F(LoTxFragment, AreNotEndedByTheOtherWay) {
 TEST_F(LoTxFragment, AFloodCostsTheWireNothing) {
   constexpr std::uint32_t datagrams = 64;
   for (std::uint32_t id = 0; id < datagrams; ++id) EXPECT_TRUE(steered_from_wire(first_of(ip6(proto_udp), id)));
-  // In the wire's 16,384 places these would push out 20 of the 64; an emulated machine sends them before any has expired.
+  // In the wire's 16,384 places these would push out 20 of the 64; an emulated machine sends them before any has
+  // expired.
   for (std::uint32_t id = 0; id < 6000; ++id)
     ASSERT_EQ(programs.run("lo_tx", first_of(ip6(proto_udp), 0x10000 + id)).action,
               static_cast<std::uint32_t>(TC_ACT_REDIRECT));
