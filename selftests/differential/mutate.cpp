@@ -95,7 +95,9 @@ void grow(Random& random, Draft& draft) {
   const bool is_ip4 = draft.size() >= 42 && draft.bytes[12] == 0x08 && draft.bytes[13] == 0x00;
   const bool is_ip6 = draft.size() >= 62 && draft.bytes[12] == 0x86 && draft.bytes[13] == 0xdd;
   if (!is_ip4 && !is_ip6) return;
-  draft.bytes.resize(random.one_in(2) ? random.between(3400, longest) : 9014 + random.below(3), random.byte());
+  // What is added reads like no header: a program sees none behind the first page, which the model does not know.
+  const auto filler = static_cast<std::uint8_t>(0xc0U | random.below(64));
+  draft.bytes.resize(random.one_in(2) ? random.between(3400, longest) : 9014 + random.below(3), filler);
   const std::size_t packet = draft.size() - 14;
   const std::size_t header = is_ip4 ? std::size_t{draft.bytes[14] & 0xfU} * 4 : 40;
   draft.set16(is_ip4 ? 16 : 18, is_ip4 ? packet : packet - header);
