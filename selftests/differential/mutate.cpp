@@ -95,8 +95,9 @@ void grow(Random& random, Draft& draft) {
   const bool is_ip4 = draft.size() >= 42 && draft.bytes[12] == 0x08 && draft.bytes[13] == 0x00;
   const bool is_ip6 = draft.size() >= 62 && draft.bytes[12] == 0x86 && draft.bytes[13] == 0xdd;
   if (!is_ip4 && !is_ip6) return;
-  // What is added reads like no header: a program sees none behind the first page, which the model does not know.
-  const auto filler = static_cast<std::uint8_t>(0xc0U | random.below(64));
+  // Often it reads like extension headers that go on behind the first buffer.
+  static constexpr std::uint8_t headers[] = {IPPROTO_DSTOPTS, IPPROTO_AH, IPPROTO_ROUTING, IPPROTO_FRAGMENT};
+  const std::uint8_t filler = random.one_in(2) ? random.of(headers) : random.byte();
   draft.bytes.resize(random.one_in(2) ? random.between(3400, longest) : 9014 + random.below(3), filler);
   const std::size_t packet = draft.size() - 14;
   const std::size_t header = is_ip4 ? std::size_t{draft.bytes[14] & 0xfU} * 4 : 40;

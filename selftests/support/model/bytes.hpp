@@ -2,6 +2,7 @@
 // Bytes as they are on the wire, and a view that cannot be read beyond.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,11 +17,15 @@ using Bytes = std::vector<std::uint8_t>;
 class View {
  public:
   View() = default;
-  explicit View(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  // `buffer`: how much of it is in the first of the buffers that a driver hands over, which is all that an XDP program
+  // can read headers from.
+  explicit View(std::span<const std::uint8_t> bytes, std::size_t buffer = SIZE_MAX) : bytes_(bytes), buffer_(buffer) {}
 
   std::size_t size() const { return bytes_.size(); }
   bool empty() const { return bytes_.empty(); }
   const std::uint8_t* data() const { return bytes_.data(); }
+  // Whether a header of so many bytes is there, and to be read.
+  bool shows(std::size_t count) const { return count <= size() && count <= buffer_; }
 
   std::uint8_t u8(std::size_t at) const {
     require(at, 1);
@@ -31,11 +36,11 @@ class View {
 
   View part(std::size_t at, std::size_t count) const {
     require(at, count);
-    return View(bytes_.subspan(at, count));
+    return View(bytes_.subspan(at, count), behind(at));
   }
   View from(std::size_t at) const {
     require(at, 0);
-    return View(bytes_.subspan(at));
+    return View(bytes_.subspan(at), behind(at));
   }
   View first(std::size_t count) const { return part(0, count); }
 
@@ -44,7 +49,10 @@ class View {
     if (at > bytes_.size() || count > bytes_.size() - at) throw std::out_of_range("the model reads beyond the frame");
   }
 
+  std::size_t behind(std::size_t at) const { return buffer_ - std::min(at, buffer_); }
+
   std::span<const std::uint8_t> bytes_;
+  std::size_t buffer_ = SIZE_MAX;
 };
 
 // Numbers into bytes, in wire order.

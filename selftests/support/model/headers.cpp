@@ -24,13 +24,14 @@ constexpr std::uint8_t home_address = 201;  // RFC 6275: whom a receiver takes f
 std::optional<Reason> fault_of_ip4_options(View options) {
   for (unsigned walked = 0; !options.empty(); ++walked) {
     if (walked == headers_walked) return Reason::too_many_headers;
+    if (!options.shows(1)) return Reason::malformed;
     switch (options.u8(0)) {
       case end_of_options: return std::nullopt;
       case no_operation: options = options.from(1); break;
       case loose_source_route:
       case strict_source_route: return Reason::source_routed;
       default:
-        if (options.size() < 2 || options.u8(1) < 2 || options.u8(1) > options.size()) return Reason::malformed;
+        if (!options.shows(2) || options.u8(1) < 2 || options.u8(1) > options.size()) return Reason::malformed;
         options = options.from(options.u8(1));
     }
   }
@@ -40,12 +41,13 @@ std::optional<Reason> fault_of_ip4_options(View options) {
 std::optional<Reason> fault_of_destination_options(View options) {
   for (unsigned walked = 0; !options.empty(); ++walked) {
     if (walked == headers_walked) return Reason::too_many_headers;
+    if (!options.shows(1)) return Reason::malformed;
     if (options.u8(0) == home_address) return Reason::source_routed;
     if (options.u8(0) == pad1) {
       options = options.from(1);
       continue;
     }
-    if (options.size() < 2 || options.u8(1) > options.size() - 2) return Reason::malformed;
+    if (!options.shows(2) || options.u8(1) > options.size() - 2) return Reason::malformed;
     options = options.from(std::size_t{2} + options.u8(1));
   }
   return std::nullopt;
@@ -105,7 +107,7 @@ std::optional<Reason> pass_fragment_header(Network& network, Direction direction
 
 std::optional<Reason> pass_header(Network& network, Direction direction) {
   const View rest = network.message;
-  if (rest.size() < 8) return Reason::malformed;
+  if (!rest.shows(8)) return Reason::malformed;
   if (network.protocol == fragment) return pass_fragment_header(network, direction);
   network.has_extensions = true;
 

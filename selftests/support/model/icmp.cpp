@@ -31,7 +31,7 @@ bool is_multicast(const Address& address) {
 
 std::expected<Packet, Reason> read_icmp(const Network& network, Direction direction) {
   const View message = network.message;
-  if (message.size() < 8) return std::unexpected(Reason::malformed);
+  if (!message.shows(8)) return std::unexpected(Reason::malformed);
   // An error is no larger than a packet that need not be cut up.
   if (network.extent != Extent::whole || !is_error(network.is_ip6, message.u8(0))) {
     return std::unexpected(Reason::protocol);

@@ -32,7 +32,7 @@ std::optional<Fragment> fragment_of(View packet, std::size_t header) {
 }  // namespace
 
 std::expected<Network, Reason> read_ip4(View rest, Extent extent) {
-  if (rest.size() < 20 || rest.u8(0) >> 4 != 4) return std::unexpected(Reason::malformed);
+  if (!rest.shows(20) || rest.u8(0) >> 4 != 4) return std::unexpected(Reason::malformed);
   const std::size_t header = std::size_t{rest.u8(0) & 0xfU} * 4;
   // Routers have been seen to change the total length in a quote; what it speaks of is not there anyway.
   const std::size_t total = extent == Extent::quoted ? rest.size() : rest.u16(2);

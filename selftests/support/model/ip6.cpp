@@ -5,7 +5,7 @@
 namespace model {
 
 std::expected<Network, Reason> read_ip6(View rest, Extent extent) {
-  if (rest.size() < 40 || rest.u8(0) >> 4 != 6) return std::unexpected(Reason::malformed);
+  if (!rest.shows(40) || rest.u8(0) >> 4 != 6) return std::unexpected(Reason::malformed);
   const std::size_t total = extent == Extent::quoted ? rest.size() : std::size_t{40} + rest.u16(4);
   if (total > rest.size()) return std::unexpected(Reason::malformed);
   Network network{.source = Address::ip6(rest.from(8)),

@@ -86,7 +86,7 @@ std::expected<Bytes, Reason> answer_icmp6(const Network& network, std::uint32_t 
   const View message = network.message;
   // Behind another header it would have to be answered with one.
   if (message.u8(0) != neighbour_solicitation || network.has_extensions) return std::unexpected(Reason::protocol);
-  if (message.size() < 24 || network.hop_limit != 255 || message.u8(1) != 0 || message.u8(8) == 0xff ||
+  if (!message.shows(24) || network.hop_limit != 255 || message.u8(1) != 0 || message.u8(8) == 0xff ||
       !are_whole_options(message.from(24))) {
     return std::unexpected(Reason::malformed);
   }

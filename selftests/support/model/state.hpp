@@ -56,6 +56,10 @@ struct Route {
   std::optional<Address> gateway;  // none: the destination is on the link
 };
 
+// Of a frame that has more than one buffer, under BPF_PROG_TEST_RUN: a page without its headroom and the kernel's own
+// notes behind it.
+inline constexpr std::size_t first_buffer = 4096 - 256 - 320;
+
 struct State {
   bool send_fragments = false;
   bool guards_loopback = false;

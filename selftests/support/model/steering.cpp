@@ -136,7 +136,7 @@ Decision receive(const State& state, Datagrams& datagrams, Datagrams::Time now, 
   const auto untagged = take_tags(frame);
   if (!untagged) return pass(untagged.error());
   if (!untagged->tags.empty() && !state.has({.uplink = origin, .tags = untagged->tags})) return pass(Reason::tagged);
-  const auto link = read_link(View(untagged->frame));
+  const auto link = read_link(View(untagged->frame, first_buffer - (frame.size() - untagged->frame.size())));
   if (!link) return pass(link.error());
   auto network = read_network(*link);
   if (!network) return pass(network.error());

@@ -246,7 +246,7 @@ Decision through_gate(const State& state, Memory& memory, View frame, std::uint3
                   .from = from,
                   .is_slow = is_slow};
 
-  const auto link = read_link(frame);
+  const auto link = read_link(View({frame.data(), frame.size()}, first_buffer));
   if (!link) return gate.drop(link.error());
   auto network = read_network(*link);
   if (!network && is_slow) return gate.drop(Reason::malformed);
