@@ -32,19 +32,30 @@ class LwipShare : public LwipTest {
               std::string("ip neigh add ") + stranger + " lladdr " + text(world().wire_mac()) + " dev " + uplink);
   }
 
-  Segments open(std::uint16_t port) const {
+  // From so many ports in a row.
+  std::vector<Segments> open(std::uint16_t first_port, std::uint16_t count) const {
+    std::vector<Segments> connections;
     const auto capture = world().capture();
-    const Segment syn{.from = {stranger, port}, .to = {host4, http_port}, .protocol = IPPROTO_TCP, .sequence = 1000};
-    world().send(syn);
-    const auto answer = capture->wait(
-        [&](const Packet& packet) { return packet.to == syn.from && packet.tcp_flags == (tcp_syn | tcp_ack); });
-    if (!answer) throw std::runtime_error("the server does not answer a SYN");
-    Segments connection{syn};
-    connection.next.tcp_flags = tcp_ack;
-    connection.next.sequence = syn.sequence + 1;
-    connection.next.acknowledgement = answer->sequence + 1;
-    world().send(connection.next);
-    return connection;
+    for (std::uint16_t i = 0; i < count; ++i) {
+      const Segment syn{.from = {stranger, static_cast<std::uint16_t>(first_port + i)},
+                        .to = {host4, http_port},
+                        .protocol = IPPROTO_TCP,
+                        .sequence = 1000,
+                        .mss = 1460};
+      world().send(syn);
+      connections.push_back({syn});
+    }
+    for (auto& [next] : connections) {
+      const auto answer = capture->wait(
+          [&](const Packet& packet) { return packet.to == next.from && packet.tcp_flags == (tcp_syn | tcp_ack); });
+      if (!answer) throw std::runtime_error("the server does not answer a SYN");
+      next.tcp_flags = tcp_ack;
+      next.mss = 0;
+      ++next.sequence;
+      next.acknowledgement = answer->sequence + 1;
+      world().send(next);
+    }
+    return connections;
   }
 
   // Whether the server answers on the connection, and thereby has read all that came before.
@@ -85,16 +96,30 @@ TEST_F(LwipShare, AThousandWhoReadNothing) {
 TEST_F(LwipShare, BytesOutOfOrder) {
   const Process server = start_httpd({"--timeout", "3600"});
   const Fd kept = raw_connection();
-  for (std::uint16_t port = 40000; port < 40006; ++port) {
-    const Segments gaps = open(port);
+  for (const Segments& gaps : open(40000, 6)) {
     for (std::uint32_t offset = 1; offset < 60'000; offset += 2) {
       gaps.send(world(), "x", offset);
       // No faster than the server reads.
       if (offset % 1000 == 1) {
-        ASSERT_TRUE(answers(kept.get())) << "after " << offset / 2 << " bytes of port " << port;
+        ASSERT_TRUE(answers(kept.get())) << "after " << offset / 2 << " bytes of port " << gaps.next.from.port;
       }
     }
   }
+  expect_serves();
+}
+
+// A short response is a segment of its own. Who asks for many and acknowledges none has as many as others leave him,
+// and when they are scarce no more than two or three.
+TEST_F(LwipShare, ShortResponsesThatNobodyAcknowledges) {
+  const Process server = start_httpd({"--timeout", "3600"});
+  const Fd kept = raw_connection();
+  const std::string request = "GET /bytes/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (std::uint16_t port = 20000; port < 23000; port += 100)
+    for (const Segments& greedy : open(port, 100)) {
+      for (std::uint32_t i = 0; i < 40; ++i)
+        greedy.send(world(), request, i * static_cast<std::uint32_t>(request.size()));
+      ASSERT_TRUE(answers(kept.get())) << "at port " << greedy.next.from.port;
+    }
   expect_serves();
 }
 
@@ -103,7 +128,7 @@ TEST_F(LwipShare, BytesOutOfOrder) {
 TEST_F(LwipShare, BytesBehindAnUnreadResponse) {
   const Process server = start_httpd({"--timeout", "3600"});
   const Fd kept = raw_connection();
-  const Segments behind = open(40000);
+  const Segments behind = open(40000, 1).front();
   const auto capture = world().capture();
   const std::string request = "GET /bytes/100000000 HTTP/1.1\r\nHost: x\r\n\r\n";
   behind.send(world(), request, 0);

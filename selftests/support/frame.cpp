@@ -158,12 +158,17 @@ Bytes build(const Segment& segment) {
   if (segment.protocol == IPPROTO_TCP) {
     put32(out, segment.sequence);
     put32(out, segment.acknowledgement);
-    put8(out, (tcp_size / 4) << 4);
+    const std::size_t options = segment.mss != 0 ? 4 : 0;
+    put8(out, static_cast<unsigned>((tcp_size + options) / 4) << 4);
     put8(out, segment.tcp_flags);
     put16(out, 65535);
     checksum_at = 16;
     put16(out, 0);
     put16(out, 0);
+    if (options != 0) {
+      put16(out, 0x0204);  // kind and length
+      put16(out, segment.mss);
+    }
   } else {
     put16(out, static_cast<unsigned>(udp_size + segment.payload.size()));
     put16(out, 0);

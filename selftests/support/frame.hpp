@@ -44,6 +44,7 @@ struct Segment {
   std::uint8_t tcp_flags = tcp_syn;
   std::uint32_t sequence = 1;
   std::uint32_t acknowledgement = 0;
+  std::uint16_t mss = 0;  // that the option says; 0: there is none
 };
 
 // Ethernet, IPv4 or IPv6 by the addresses, UDP or TCP; every length and checksum right.
