@@ -49,7 +49,7 @@ Expected<void> may_be_uplink(const net::Link& link) {
   if (!link.ethernet) return failure(EOPNOTSUPP, link.name + " is not an Ethernet interface: an uplink must be one");
   if (net::parse_host_end(link.name))
     return failure(EINVAL, link.name + " is a vport's own end, not a way to the wire: use another interface");
-  if (link.slave_kind == "vrf")
+  if (link.is_in_vrf())
     return failure(EOPNOTSUPP, link.name + " is in a VRF, where the same ports are others': take it out (ip link set " +
                                    link.name + " nomaster), or use another interface");
   return {};

@@ -48,11 +48,6 @@ std::uint32_t takes_frames(std::uint32_t ifindex, std::uint32_t flags) {
 // What was asked for, and holds for its next attachment too.
 constexpr std::uint32_t wishes = MSTACK_UPLINK_STAYS | MSTACK_UPLINK_CHAIN;
 
-// A VRF has ports and routes of its own: a claim says nothing about them.
-bool is_in_vrf(const net::Link& device) {
-  return device.slave_kind == "vrf";
-}
-
 // The ifindex of a name in the links directory, if it is an uplink's.
 std::optional<std::uint32_t> parse_link_name(std::string_view name) {
   constexpr std::string_view prefix = "uplink_";
@@ -133,7 +128,7 @@ Expected<bool> Uplinks::take_over_one(std::uint32_t ifindex, const mstack_uplink
     if (device) leave_egress(ifindex);  // of one that was never written down
     return false;
   }
-  if (is_in_vrf(*device)) return false;  // and goes with its attachment
+  if (device->is_in_vrf()) return false;  // and goes with its attachment
   auto [entry, added] =
       uplinks_.emplace(ifindex, Uplink{.info = *info, .mtu = device->mtu, .attachment = std::move(**attachment)});
   guard(*device, entry->second.info);
@@ -366,7 +361,7 @@ void Uplinks::look_at(std::uint32_t ifindex) {
   const auto device = links_->find(ifindex);
   if (!device && device.error().code != ENODEV) return log::warn("{}", device.error().what);
   if (const auto known = uplinks_.find(ifindex); known != uplinks_.end()) {
-    if (device && !is_in_vrf(*device) && known->second.attachment.is_on(*device))
+    if (device && !device->is_in_vrf() && known->second.attachment.is_on(*device))
       return refresh(*device, known->second);
     lose(known);
   }

@@ -47,6 +47,9 @@ struct Link {
   bool ethernet = false;  // frames begin with an Ethernet header
   XdpAttached xdp = XdpAttached::none;
   std::uint32_t xdp_program = 0;  // id; of `several`, the one in the driver, else the generic one
+
+  // Ports and routes of its own: what is claimed elsewhere says nothing about them.
+  bool is_in_vrf() const { return slave_kind == "vrf"; }
 };
 
 // The devices of one network namespace, the one in which this was opened. Not for two threads at once.

@@ -29,12 +29,6 @@ class Shortage : public NetTest {
   void wait_for_no_other_thread() {
     ASSERT_TRUE(eventually([&] { return threads() == 1; })) << threads() << " threads";
   }
-  std::size_t count_in_log(const std::string& words) {
-    const std::string log = daemon().log();
-    std::size_t count = 0;
-    for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) ++count;
-    return count;
-  }
   void expect_bob_is_served() {
     RawClient client = raw_client(bob);
     EXPECT_EQ(client.open_vport().error(), 0);
@@ -70,7 +64,7 @@ TEST_F(ThreadsShort, AClaimEndsSoonAfterwards) {
   EXPECT_EQ(pins().claims().size(), 1U) << "mstackd did close its copy: nothing was tried";
   EXPECT_EQ(as_user(alice, [&] { return bind_error(make_socket(IPPROTO_UDP, false).get(), mine); }), EADDRINUSE);
   expect_bob_is_served();
-  EXPECT_EQ(count_in_log("cannot start a thread"), 1U) << daemon().log();
+  EXPECT_EQ(daemon().times_told("cannot start a thread"), 1U) << daemon().log();
   shortage_->end();
   // Without a word of this client's, or of its user's.
   EXPECT_TRUE(eventually([&] { return pins().claims().empty(); }));
@@ -87,7 +81,7 @@ TEST_F(ThreadsShort, ManyUsersDescriptorsAreClosedAfterwards) {
     client.send(std::vector<std::uint8_t>{1, 2, 3}, fds);
     // As it was: some of them come when it is full.
     EXPECT_TRUE(eventually([&] {
-      return client.ends(Deadline{50ms}) || count_in_log("too many descriptors of clients") > 0;
+      return client.ends(Deadline{50ms}) || daemon().times_told("too many descriptors of clients") > 0;
     })) << uid;
   }
   EXPECT_GT(daemon().descriptors(), before + 16000) << "nothing was tried";

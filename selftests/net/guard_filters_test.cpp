@@ -28,13 +28,7 @@ class GuardFilters : public GuardTest {
     std::ofstream(file) << "1,6 0 0 0\n";
     return " protocol all bpf bytecode-file " + file;
   }
-  std::size_t times_told(const std::string& words) {
-    const std::string log = daemon().log();
-    std::size_t count = 0;
-    for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) ++count;
-    return count;
-  }
-  std::size_t times_put_back() { return times_told("it is put back"); }
+  std::size_t times_put_back() { return daemon().times_told("it is put back"); }
 };
 
 // By itself, or with the qdisc: mstackd puts it back, each time.
@@ -100,7 +94,7 @@ TEST_F(GuardFilters, AFilterThatCannotBeLookedAtIsLookedAtLater) {
   std::size_t removed = 0;
   for (const std::string& device : {uplink, std::string("lo")}) {
     tc("qdisc del dev " + device + " clsact");
-    EXPECT_TRUE(eventually([&] { return times_told(device + ": cannot open a netlink socket") > 0; }));
+    EXPECT_TRUE(eventually([&] { return daemon().times_told(device + ": cannot open a netlink socket") > 0; }));
     ++removed;
   }
   check(::prlimit(daemon().pid(), RLIMIT_NOFILE, &before, nullptr), "prlimit");

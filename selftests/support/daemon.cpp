@@ -84,4 +84,11 @@ Exit Daemon::kill() {
   return process_.kill();
 }
 
+std::size_t Daemon::times_told(std::string_view words) const {
+  const std::string told = log();
+  std::size_t count = 0;
+  for (std::size_t at = told.find(words); at != std::string::npos; at = told.find(words, at + 1)) ++count;
+  return count;
+}
+
 }  // namespace mstack::test

@@ -36,10 +36,8 @@ std::string ThreadShortage::root() {
     std::string device, where, type, options;
     words >> device >> where >> type >> options;
     if (type == "cgroup" && (options + ',').find(",pids,") != std::string::npos) return where;
-    if (type == "cgroup2" && contents(where + "/cgroup.controllers").find("pids") != std::string::npos) {
-      std::ofstream(where + "/cgroup.subtree_control") << "+pids" << std::flush;
-      if (contents(where + "/cgroup.subtree_control").find("pids") != std::string::npos) return where;
-    }
+    if (type == "cgroup2" && contents(where + "/cgroup.subtree_control").find("pids") != std::string::npos)
+      return where;
   }
   return {};
 }

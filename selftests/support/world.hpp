@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/capture.hpp"
@@ -73,6 +74,7 @@ class Daemon {
   Exit stop(int signal = SIGTERM);
   Exit kill();  // SIGKILL
   std::string log() const { return process_.err() + process_.out(); }
+  std::size_t times_told(std::string_view words) const;  // in the log
   std::size_t descriptors() const { return open_descriptors(pid()); }
 
  private:
