@@ -47,14 +47,19 @@ Expected<Netns> Netns::current() {
 }
 
 Expected<Netns> Netns::create_anonymous() {
-  Expected<Netns> made = failure(EAGAIN, "cannot start a thread");
-  // On a thread of its own: whatever fails, the caller's stays where it is.
-  std::thread([&made] {
+  Expected<Netns> made = failure(EAGAIN, "no thread has run");
+  const auto make = [&made] {
     if (::unshare(CLONE_NEWNET) < 0)
       made = system_failure(errno, "cannot make a network namespace");
     else
       made = current();
-  }).join();
+  };
+  // On a thread of its own: whatever fails, the caller's stays where it is.
+  try {
+    std::thread(make).join();
+  } catch (const std::system_error& error) {
+    return system_failure(error.code().value(), "cannot make a network namespace without a thread");
+  }
   return made;
 }
 
