@@ -73,27 +73,20 @@ static __always_inline bool read_plain(struct plain *plain, const void *data, co
 	return false;
 }
 
-/* As parse() leaves it. */
+/* All that is asked of it from here on: its tuples, where it is, and its size. */
 static __always_inline void write_plain(struct packet *packet, const struct plain *plain)
 {
 	packet->network_offset = sizeof(struct ethhdr);
 	packet->length = plain->length;
 	packet->protocol = plain->protocol;
-	packet->headers = 0;
 	if (plain->ipv6) {
 		const struct ipv6hdr *ip = plain->network;
 
-		packet->ethertype = bpf_htons(ETH_P_IPV6);
-		packet->transport_offset = sizeof(*ip);
-		packet->flow = *(const __be32 *)ip & bpf_htonl(0x0fffffff);
 		address_from_ipv6(packet->source.addr, &ip->saddr);
 		address_from_ipv6(packet->destination.addr, &ip->daddr);
 	} else {
 		const struct iphdr *ip = plain->network;
 
-		packet->ethertype = bpf_htons(ETH_P_IP);
-		packet->transport_offset = sizeof(*ip);
-		packet->flow = ip->tos;
 		address_from_ipv4(packet->source.addr, ip->saddr);
 		address_from_ipv4(packet->destination.addr, ip->daddr);
 	}
