@@ -103,14 +103,14 @@ Check memlock_check(std::uint64_t effective, bool is_limited) {
   if ((effective & (bit(CAP_SYS_RESOURCE) | bit(CAP_IPC_LOCK))) != 0)
     return good("memlock", "locked memory is limited, but not for this user");
   return warning("memlock",
-                 "the limit of locked memory holds for all packet memory together: ulimit -Hl unlimited, or "
-                 "LimitMEMLOCK=infinity in the service");
+                 std::string("the limit of locked memory holds for all packet memory together: ") + raise_memlock);
 }
 
-Check jit_check(std::string_view enabled, std::string_view harden) {
-  if (enabled.empty()) return good("jit", "BPF programs are compiled, or this namespace is not shown whether they are");
-  if (enabled == "0")
-    return warning("jit", "BPF programs are interpreted, many times slower: sysctl -w net.core.bpf_jit_enable=1");
+Check jit_check(bool interprets, std::string_view enabled, std::string_view harden) {
+  if (interprets || enabled == "0")
+    return warning("jit",
+                   "BPF programs are interpreted, many times slower: sysctl -w net.core.bpf_jit_enable=1, in the first "
+                   "network namespace, or use a kernel with CONFIG_BPF_JIT");
   if (harden == "2")
     return warning("jit",
                    "BPF programs of root are hardened too, which makes them slower: sysctl -w "
@@ -120,9 +120,12 @@ Check jit_check(std::string_view enabled, std::string_view harden) {
 
 Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter) {
   if (!writable)
-    return failed("sysctls", writable.error(),
-                  "mstackd sets those of the devices that it makes: let it write there (/proc/sys is read-only in "
-                  "many containers)");
+    return failed(
+        "sysctls", writable.error(),
+        writable.error().code == EROFS
+            ? "mstackd sets those of the devices that it makes: let it write there (/proc/sys is read-only in "
+              "many containers)"
+            : "run this as root");
   if (rp_filter == "1" || rp_filter == "2")
     return warning("sysctls", "net.ipv4.conf.all.rp_filter=" + std::string(rp_filter) +
                                   " drops what stacks send to this host's own IPv4 addresses: sysctl -w "
@@ -140,11 +143,12 @@ Needed needed_of_machine() {
   return needed;
 }
 
-std::vector<Check> advice_for_machine() {
+std::vector<Check> advice_for_machine(const Needed& needed) {
   const std::uint64_t effective = effective_capabilities().value_or(0);
   const bool limited = memory_is_limited();
   return {accounting_check(effective, limited), memlock_check(effective, limited),
-          jit_check(read_line("/proc/sys/net/core/bpf_jit_enable"), read_line("/proc/sys/net/core/bpf_jit_harden"))};
+          jit_check(needed.interprets, read_line("/proc/sys/net/core/bpf_jit_enable"),
+                    read_line("/proc/sys/net/core/bpf_jit_harden"))};
 }
 
 }  // namespace mstack::checks

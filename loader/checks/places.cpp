@@ -11,6 +11,7 @@
 #include "daemon/cgroup.hpp"
 #include "daemon/chain.hpp"
 #include "daemon/pin_dir.hpp"
+#include "daemon/takeover_plan.hpp"
 #include "net/tag_stripping.hpp"
 #include "net/xdp_features.hpp"
 
@@ -39,10 +40,18 @@ Error no_interface(const std::string& name) {
 }
 
 Error foreign_program(const net::Link& link) {
+  const auto name = daemon::program_name(link.xdp_program);
+  if (!name && name.error().code == EPERM)
+    return {.code = EPERM, .what = link.name + " has an XDP program; whose it is, only root is told: run this as root"};
+  const bool another = name && *name == daemon::uplink_program;
+  const std::string release = another ? "end that mstackd, or detach it there"
+                              : daemon::is_held_by_link(link.xdp_program)
+                                  ? "end who holds it (bpftool link show)"
+                                  : "remove that first (ip link set " + link.name + " xdp off)";
   return {.code = EBUSY,
-          .what = link.name + " has an XDP program that is not MultiStack's: " +
-                  daemon::describe_program(link.xdp_program) + "; remove that first (ip link set " + link.name +
-                  " xdp off), load it by libxdp for both to be chained, or use another interface"};
+          .what = link.name + " has an XDP program that is " + (another ? "another MultiStack's" : "not MultiStack's") +
+                  ": " + daemon::describe_program(link.xdp_program) + "; " + release +
+                  (another ? "" : ", load it by libxdp for both to be chained") + ", or use another interface"};
 }
 
 Expected<void> may_be_uplink(const net::Link& link) {
@@ -70,15 +79,14 @@ Check judge_interface(const net::Link& link, std::optional<std::uint64_t> featur
     return good(name, fmt::format("what its driver can is not known before Linux 6.3: attach it and see{}", down));
   if ((*features & net::xdp_basic) == 0 || (*features & net::xdp_redirect) == 0)
     return warning(name,
-                   fmt::format("its driver has no XDP{}: it works in generic mode, slower; a NIC whose driver has "
-                               "native XDP is faster",
-                               down));
+                   fmt::format("{}{}: it works in generic mode, slower; a NIC whose driver has native XDP is faster",
+                               (*features & net::xdp_basic) == 0 ? "its driver has no XDP" : no_redirect, down));
   // Some drivers take redirected frames only while a program is attached, and say no until then.
   return good(name, fmt::format("native XDP{}{}",
                                 (*features & net::xdp_zero_copy) != 0 ? ", AF_XDP without copying" : "", down));
 }
 
-Check interface_check(const std::string& name) {
+Check interface_check(const std::string& name, const std::string& pin_dir) {
   auto links = net::Links::open();
   if (!links) return failed("interface " + name, links.error());
   const auto link = links->find(name);
@@ -86,7 +94,8 @@ Check interface_check(const std::string& name) {
   const auto features = net::xdp_features(link->ifindex);
   Occupant occupant = {.chain = daemon::chain::is_on(*link), .multistack = daemon::chain::has_multistack(*link)};
   if (!occupant.chain && link->xdp_program != 0)
-    occupant.multistack = daemon::describe_program(link->xdp_program).starts_with("uplink_rx ");
+    occupant.multistack = daemon::is_pinned_to(daemon::link_pin(pin_dir, daemon::uplink_link_name(link->ifindex)),
+                                               link->ifindex, link->xdp_program);
   return judge_interface(*link, features ? *features : std::nullopt, occupant);
 }
 
@@ -98,14 +107,13 @@ bool has_vlans(const std::string& name) {
   return link && vlans && std::ranges::find(*vlans, link->ifindex, &net::Link::lower) != vlans->end();
 }
 
-Check judge_stripping(const std::string& name, const std::vector<std::string>& stripping) {
-  if (stripping.empty()) return good("vlans of " + name, "their tags are seen");
+Check judge_stripping(const std::string& name, const net::TagStripping& stripping) {
+  const std::string blind = name + " may take tags off before XDP sees the frames, which then pass for untagged ones: ";
+  if (stripping.fixed) return warning("vlans of " + name, blind + "that cannot be turned off; use another interface");
+  if (stripping.features.empty()) return good("vlans of " + name, "their tags are seen");
   std::string options;
-  for (const std::string& feature : stripping) options += " " + feature + " off";
-  return warning("vlans of " + name, name +
-                                         " may take tags off before XDP sees the frames, which then pass for "
-                                         "untagged ones: ethtool -K " +
-                                         name + options);
+  for (const std::string& feature : stripping.features) options += " " + feature + " off";
+  return warning("vlans of " + name, blind + "ethtool -K " + name + options);
 }
 
 Check tags_check(const std::string& name) {

@@ -49,6 +49,12 @@ Expected<Fd> load_program(bpf_prog_type type, int verdict) {
   return program;
 }
 
+bool is_interpreted(const Fd& program) {
+  bpf_prog_info info = {};
+  __u32 size = sizeof(info);
+  return ::bpf_obj_get_info_by_fd(program.get(), &info, &size) == 0 && info.jited_prog_len == 0;
+}
+
 struct AfXdp {
   bool multi_buffer;
   bool maps_bound_rings;
@@ -99,7 +105,7 @@ std::vector<Check> af_xdp_checks(net::Links& links, Needed& needed) {
     const int code = tried.error().code;
     return {failed("af_xdp", tried.error(),
                    code == EAFNOSUPPORT ? "the kernel has none (CONFIG_XDP_SOCKETS)"
-                   : code == ENOBUFS    ? "raise the limit of locked memory (`ulimit -l unlimited`)"
+                   : code == ENOBUFS    ? raise_memlock
                                         : as_root)};
   }
   needed.maps_bound_rings = tried->maps_bound_rings;
@@ -173,6 +179,8 @@ Check namespaces_check(const Expected<net::NetnsScope>& entered) {
   return failed("namespaces", tried.error(),
                 code == ENOSPC   ? "too many: raise the limit (sysctl -w user.max_net_namespaces=10000)"
                 : code == EINVAL ? "the kernel has none (CONFIG_NET_NS)"
+                : code == EAGAIN ? "too many threads: raise the limit (TasksMax= in a service, pids.max, ulimit -u)"
+                : code == EROFS  ? "let it write there (/proc/sys and /sys are read-only in many containers)"
                                  : as_root);
 }
 
@@ -194,6 +202,7 @@ Check btf_check() {
 void try_kernel(Needed& needed) {
   const auto program = load_program(BPF_PROG_TYPE_XDP, XDP_PASS);
   needed.checks.push_back(bpf_check(program));
+  needed.interprets = program && is_interpreted(*program);
   needed.checks.push_back(btf_check());
   needed.checks.push_back(sock_diag_check(needed.sees_bound_tcp));
   auto links = net::Links::open_anonymous();

@@ -10,12 +10,13 @@
 namespace mstack::cli {
 
 Expected<Output> doctor(const Options& options) {
-  DoctorReport report = {.checks = checks::needed_of_machine().checks};
+  const checks::Needed needed = checks::needed_of_machine();
+  DoctorReport report = {.checks = needed.checks};
   report.checks.push_back(checks::cgroup_check(options.cgroup));
   report.checks.push_back(checks::pin_dir_check(options.pin_dir));
-  for (checks::Check& check : checks::advice_for_machine()) report.checks.push_back(std::move(check));
+  for (checks::Check& check : checks::advice_for_machine(needed)) report.checks.push_back(std::move(check));
   for (const std::string& name : options.interfaces) {
-    report.checks.push_back(checks::interface_check(name));
+    report.checks.push_back(checks::interface_check(name, options.pin_dir));
     if (checks::has_vlans(name)) report.checks.push_back(checks::tags_check(name));
   }
   std::string text =

@@ -9,14 +9,17 @@
 #include "daemon/chain.hpp"
 #include "daemon/log.hpp"
 #include "daemon/takeover_plan.hpp"
+#include "net/xdp_features.hpp"
 
 namespace mstack::daemon {
 namespace {
 
 using protocol::XdpMode;
 
-bool is_target(const LinkTarget& target, const net::Link& device) {
-  return target.ifindex == device.ifindex && target.program == device.xdp_program;
+// Whether its XDP can do what uplink_rx asks for: a driver that knows XDP_PASS and XDP_DROP alone loses the rest.
+bool redirects(const net::Link& device) {
+  const auto features = net::xdp_features(device.ifindex);
+  return !features || !*features || !(**features & net::xdp_basic) || (**features & net::xdp_redirect);
 }
 
 }  // namespace
@@ -61,7 +64,8 @@ Expected<Attachment> Attachment::attach(const Datapath& datapath, net::Links& li
     if (mode != XdpMode::automatic && mode != attempt.mode) continue;
     // All members of a chain are in one mode.
     if (chain_is_there && mode == XdpMode::automatic && native != (device.xdp == net::XdpAttached::native)) continue;
-    auto attachment = attach_as(datapath, device, native, chained);
+    auto attachment = native && !redirects(device) ? failure(EOPNOTSUPP, checks::no_redirect)
+                                                   : attach_as(datapath, device, native, chained);
     if (attachment) {
       if (!refusals.empty()) log::info("{} has no native XDP ({})", device.name, refusals);
       return attachment;
@@ -94,7 +98,7 @@ Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapa
   if (!*link) return std::nullopt;
   const auto target = link_target((*link)->get());
   if (!target) return std::unexpected(target.error());
-  if (!device || !is_target(*target, *device)) {
+  if (!device || target->ifindex != device->ifindex || target->program != device->xdp_program) {
     remove_link(path);
     return std::nullopt;
   }
@@ -105,10 +109,7 @@ Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapa
 
 bool Attachment::is_on(const net::Link& device) const {
   if (chained_) return chain::is_member(*datapath_, device);
-  const auto link = open_link(datapath_->pins().link(uplink_link_name(ifindex_)));
-  if (!link || !*link) return false;
-  const auto target = link_target((*link)->get());
-  return target && is_target(*target, device);
+  return is_pinned_to(datapath_->pins().link(uplink_link_name(ifindex_)), device.ifindex, device.xdp_program);
 }
 
 }  // namespace mstack::daemon

@@ -32,12 +32,34 @@ Expected<LinkTarget> link_target(int link) {
   return target;
 }
 
-std::string describe_program(std::uint32_t id) {
+Expected<std::string> program_name(std::uint32_t id) {
   bpf_prog_info info = {};
   __u32 size = sizeof(info);
   const Fd program(::bpf_prog_get_fd_by_id(id));
-  const bool known = program && ::bpf_obj_get_info_by_fd(program.get(), &info, &size) == 0 && info.name[0];
-  return std::string(known ? info.name : "a program without a name") + " (id " + std::to_string(id) + ")";
+  if (!program || ::bpf_obj_get_info_by_fd(program.get(), &info, &size) < 0)
+    return system_failure(errno, "cannot look at the program of id " + std::to_string(id));
+  return std::string(info.name);
+}
+
+std::string describe_program(std::uint32_t id) {
+  const auto name = program_name(id);
+  return (name && !name->empty() ? *name : "a program without a name") + " (id " + std::to_string(id) + ")";
+}
+
+bool is_held_by_link(std::uint32_t program) {
+  for (__u32 id = 0; ::bpf_link_get_next_id(id, &id) == 0;) {
+    const Fd link(::bpf_link_get_fd_by_id(id));
+    const auto target = link ? link_target(link.get()) : failure(errno, "gone");
+    if (target && target->type == BPF_LINK_TYPE_XDP && target->program == program) return true;
+  }
+  return false;
+}
+
+bool is_pinned_to(const std::string& path, std::uint32_t ifindex, std::uint32_t program) {
+  const auto link = open_link(path);
+  if (!link || !*link) return false;
+  const auto target = link_target((*link)->get());
+  return target && target->ifindex == ifindex && target->program == program;
 }
 
 std::string temporary_pin(const std::string& path) {

@@ -28,8 +28,16 @@ struct LinkTarget {
   std::uint64_t cgroup_id = 0;
 };
 Expected<LinkTarget> link_target(int link);
+// What MultiStack's program on an uplink is called.
+inline constexpr const char* uplink_program = "uplink_rx";
+// Empty if it has none. EPERM: only root is told.
+Expected<std::string> program_name(std::uint32_t id);
 // "NAME (id ID)", for messages.
 std::string describe_program(std::uint32_t id);
+// Whether a bpf_link of XDP holds that program, so that only who has the link can take it off.
+bool is_held_by_link(std::uint32_t program);
+// Whether the link that is pinned there holds that program on that device.
+bool is_pinned_to(const std::string& path, std::uint32_t ifindex, std::uint32_t program);
 
 // Where something is pinned before it is renamed to `path`. (A bpf filesystem allows no dots in names.)
 inline constexpr const char* temporary_prefix = "new_";

@@ -25,13 +25,13 @@
 #include <string>
 #include <vector>
 
+#include "daemon/bpf_link.hpp"
 #include "daemon/log.hpp"
 #include "mstack.skel.h"
 
 namespace mstack::daemon::chain {
 namespace {
 
-constexpr const char* program_name = "uplink_rx";
 constexpr int max_members = 10;  // libxdp's limit
 
 struct Member {
@@ -130,7 +130,7 @@ Expected<void> add(const Datapath& datapath, std::uint32_t ifindex, bool native)
   xdp_program_opts options = {};
   options.sz = sizeof(options);
   options.obj = (*object)->obj;
-  options.prog_name = program_name;
+  options.prog_name = uplink_program;
   xdp_program* program = xdp_program__create(&options);
   if (const long error = libxdp_get_error(program); error != 0) return failed(error);
   const std::unique_ptr<xdp_program, Close> owner(program);
@@ -211,7 +211,7 @@ bool is_on(const net::Link& device) {
 
 bool has_multistack(const net::Link& device) {
   const auto members = members_on(nullptr, device);
-  return std::ranges::find(members, program_name, &Member::name) != members.end();
+  return std::ranges::find(members, uplink_program, &Member::name) != members.end();
 }
 
 bool is_member(const Datapath& datapath, const net::Link& device) {
@@ -222,7 +222,7 @@ Expected<void> join(const Datapath& datapath, const net::Link& device, bool nati
   if (::libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_EXT, nullptr) != 1)
     return failure(EOPNOTSUPP, "this kernel cannot chain XDP programs (it takes none of type EXT)");
   for (const Member& member : members_on(&datapath, device)) {
-    if (member.name != program_name) continue;
+    if (member.name != uplink_program) continue;
     const std::string id = std::to_string(member.id);
     return failure(EBUSY, "another MultiStack is in the chain: " + member.name + " (id " + id +
                               "); end it, or remove it (xdp-loader unload " + device.name + " --id " + id + ")");

@@ -34,10 +34,8 @@ pid_t last_user_of(const std::string& path) {
   return meta ? static_cast<pid_t>(meta->pid) : 0;
 }
 
-Expected<void> make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) return system_failure(errno, "cannot make " + path);
-  // Who can open it can lock it, and so keep every mstackd from starting; who can write to it can change what is
-  // pinned.
+// Who can open it can lock it, and so keep every mstackd from starting; who can write to it can change what is pinned.
+Expected<void> is_closed(const std::string& path) {
   struct stat status = {};
   if (::lstat(path.c_str(), &status) < 0) return system_failure(errno, "cannot look at " + path);
   if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
@@ -45,14 +43,29 @@ Expected<void> make_directory(const std::string& path) {
                             "or give another --pin-dir");
 }
 
+Expected<void> make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) return system_failure(errno, "cannot make " + path);
+  return is_closed(path);
+}
+
 }  // namespace
+
+std::string link_pin(const std::string& pin_dir, std::string_view name) {
+  return pin_dir + "/links/" + std::string(name);
+}
 
 Expected<PinPlace> look_at_pin_place(const std::string& path) {
   if (path.starts_with(std::string(usual_mount) + "/") && !is_bpf_filesystem(usual_mount) &&
       ::access(usual_mount, F_OK) == 0)
     return PinPlace::to_be_mounted;
   const std::string parent = std::filesystem::path(path).lexically_normal().parent_path();
-  if (is_bpf_filesystem(path) || is_bpf_filesystem(parent)) return PinPlace::ready;
+  if (is_bpf_filesystem(path) || is_bpf_filesystem(parent)) {
+    for (const std::string& directory : {path, path + "/links"}) {
+      if (::access(directory.c_str(), R_OK) < 0) continue;  // not there, or closed to this user too
+      if (auto closed = is_closed(directory); !closed) return std::unexpected(closed.error());
+    }
+    return PinPlace::ready;
+  }
   return failure(EINVAL, "the pin directory " + path +
                              " is not in a bpf filesystem: mount one (mount -t bpf bpf DIR), or give another "
                              "--pin-dir");

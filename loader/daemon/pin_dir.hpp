@@ -13,9 +13,11 @@
 namespace mstack::daemon {
 
 // Whether a directory can hold pins: it is, or its parent is, in a bpf filesystem; or it will be once mstackd has
-// mounted one at the usual place.
+// mounted one at the usual place. EPERM: it is there, and not only mstackd's.
 enum class PinPlace : std::uint8_t { ready, to_be_mounted };
 Expected<PinPlace> look_at_pin_place(const std::string& path);
+// Where one of its links is.
+std::string link_pin(const std::string& pin_dir, std::string_view name);
 
 class PinDir {
  public:
@@ -25,7 +27,7 @@ class PinDir {
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string map(std::string_view name) const { return path_ + "/" + std::string(name); }
-  [[nodiscard]] std::string link(std::string_view name) const { return path_ + "/links/" + std::string(name); }
+  [[nodiscard]] std::string link(std::string_view name) const { return link_pin(path_, name); }
 
   // `meta` is pinned last and removed first: where it is, everything else is whole.
   [[nodiscard]] bool is_complete() const;

@@ -49,7 +49,7 @@ std::unexpected<Error> cannot_tell(int code, const std::string& device) {
 
 }  // namespace
 
-Expected<std::vector<std::string>> tag_stripping(const std::string& device) {
+Expected<TagStripping> tag_stripping(const std::string& device) {
   if (device.empty() || device.size() >= IFNAMSIZ) return cannot_tell(ENODEV, device);
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return system_failure(errno, "cannot make a socket");
@@ -73,11 +73,16 @@ Expected<std::vector<std::string>> tag_stripping(const std::string& device) {
   features.command().size = words;
   if (!features.ask(socket.get(), device)) return cannot_tell(errno, device);
 
-  std::vector<std::string> stripping;
+  TagStripping stripping;
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::string_view name(names.elements()[i], ::strnlen(names.elements()[i], ETH_GSTRING_LEN));
-    const bool is_on = features.elements()[i / features_of_a_word].active >> i % features_of_a_word & 1;
-    if (is_on && std::ranges::find(wanted, name) != std::end(wanted)) stripping.emplace_back(name);
+    const ethtool_get_features_block& word = features.elements()[i / features_of_a_word];
+    const std::uint32_t bit = std::uint32_t{1} << i % features_of_a_word;
+    if (!(word.active & bit) || std::ranges::find(wanted, name) == std::end(wanted)) continue;
+    if (!(word.available & bit) || word.never_changed & bit)
+      stripping.fixed = true;
+    else
+      stripping.features.emplace_back(name);
   }
   return stripping;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // `mstack doctor`, where one thing after another is taken away; and mstackd, which refuses with the same words.
+#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -167,6 +169,10 @@ class Doctor : public NetTest {
     const Completed attached = world().command({"attach", interface});
     EXPECT_EQ(attached.exit, failed);
     EXPECT_NE(attached.err.find(said), std::string::npos) << attached.err << "does not say: " << said;
+    expect_refused_by_another(interface, said);
+  }
+  // By an mstackd with directories of its own.
+  void expect_refused_by_another(const std::string& interface, const std::string& said) const {
     const Completed started =
         run_with(nothing, {mstackd_, "--run-dir", world().directory() + "/other", "--pin-dir",
                            world().directory() + "/bpf/other", "--cgroup", world().cgroup(), "--uplink", interface});
@@ -237,10 +243,11 @@ TEST_F(Doctor, MissingCapabilities) {
 
 TEST_F(Doctor, AnyUserMayAsk) {
   const Loss loss = [] { assume({.netns = nullptr, .uid = alice}); };
-  const Report report = examine(loss);
+  const Report report = examine(loss, {uplink});
   EXPECT_EQ(report.exit, failed);
   EXPECT_EQ(report.state("capabilities"), "failed");
   EXPECT_EQ(report.state("kernel"), "ok");
+  EXPECT_EQ(report.text("interface up0"), "up0 has an XDP program; whose it is, only root is told: run this as root");
   expect_mstackd_says_so(loss, report, "capabilities");
 }
 
@@ -266,6 +273,8 @@ TEST_F(Doctor, AKernelThatLacksSomething) {
   expect_missing(refusing(SYS_socket, 2, NETLINK_SOCK_DIAG, EPROTONOSUPPORT), "sock_diag", "modprobe -a tcp_diag");
   expect_missing(refusing(SYS_unshare, 0, CLONE_NEWNET, ENOSPC), "namespaces", "user.max_net_namespaces");
   expect_missing(refusing(SYS_unshare, 0, CLONE_NEWNET, EINVAL), "namespaces", "CONFIG_NET_NS");
+  constexpr std::uint32_t of_a_thread = 88;  // how large glibc's struct clone_args is
+  expect_missing(refusing(SYS_clone3, 1, of_a_thread, EAGAIN), "namespaces", "pids.max");
 }
 
 TEST_F(Doctor, SysctlsThatCannotBeWritten) {
@@ -283,7 +292,7 @@ TEST_F(Doctor, TooLittleLockedMemoryForOneSocket) {
     check(::setrlimit(RLIMIT_MEMLOCK, &little), "setrlimit");
     without({CAP_SYS_RESOURCE, CAP_IPC_LOCK})();
   };
-  expect_missing(loss, "af_xdp", "ulimit -l unlimited");
+  expect_missing(loss, "af_xdp", "LimitMEMLOCK=infinity");
 }
 
 TEST_F(Doctor, ProgramsThatAreNotCompiled) {
@@ -356,6 +365,43 @@ TEST_F(Doctor, PlacesThatAreNone) {
   const Completed elsewhere = world().command({"doctor", "--cgroup", world().cgroup(), "--pin-dir", "/tmp"});
   EXPECT_EQ(elsewhere.exit, failed);
   EXPECT_NE(elsewhere.out.find("is not in a bpf filesystem"), std::string::npos) << elsewhere.out;
+}
+
+TEST_F(Doctor, APinDirectoryThatIsOpenToOthers) {
+  const std::string open = world().directory() + "/bpf/open";
+  ASSERT_EQ(::mkdir(open.c_str(), 0755), 0);
+  const Report report =
+      read(run_with(nothing, {mstack_, "--pin-dir", open, "doctor", "--json", "--cgroup", world().cgroup()}));
+  EXPECT_EQ(report.exit, failed);
+  EXPECT_NE(report.text("bpffs").find("closed to everybody else"), std::string::npos) << report.text("bpffs");
+  const Completed refused = run_with(nothing, {mstackd_, "--run-dir", world().directory() + "/other", "--pin-dir", open,
+                                               "--cgroup", world().cgroup(), "--uplink", uplink});
+  EXPECT_EQ(refused.exit, failed);
+  EXPECT_NE(refused.err.find("bpffs: " + report.text("bpffs")), std::string::npos) << refused.err;
+  ::rmdir(open.c_str());
+}
+
+TEST_F(Doctor, AnInterfaceOfAnotherMultiStack) {
+  const Report report = read(run_with(nothing, {mstack_, "--pin-dir", world().directory() + "/bpf/other", "doctor",
+                                                "--json", "--cgroup", world().cgroup(), uplink}));
+  EXPECT_EQ(report.exit, failed);
+  const std::string said = report.text("interface up0");
+  EXPECT_NE(said.find("another MultiStack's: uplink_rx"), std::string::npos) << said;
+  expect_refused_by_another(uplink, said);
+}
+
+// Who has the link takes it off, and nobody else.
+TEST_F(Doctor, AnInterfaceThatIsHeldByALink) {
+  World::in(world().host(), "ip link add other0 type veth peer name other1");
+  const Fd foreign = xdp_program("foreigner", XDP_PASS);
+  const Fd link = world().host().run([&] {
+    return Fd{::bpf_link_create(foreign.get(), static_cast<int>(::if_nametoindex("other0")), BPF_XDP, nullptr)};
+  });
+  ASSERT_TRUE(link);
+  const Report report = examine(nothing, {"other0"});
+  expect_no_uplink(report, "other0");
+  EXPECT_NE(report.text("interface other0").find("bpftool link show"), std::string::npos);
+  World::in(world().host(), "ip link del other0");
 }
 
 TEST_F(Doctor, InterfacesThatCannotBeUplinks) {

@@ -289,12 +289,12 @@ TEST_F(Kernel, MonitorTellsOnceOfADevicesFiltersThatMayBeGone) {
 TEST_F(Kernel, TagStrippingIsWhatEthtoolSays) {
   run("ip link add d0 type veth peer name p0");
   const auto both = std::vector<std::string>{"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
-  EXPECT_EQ(both, must(tag_stripping("d0")));
+  EXPECT_EQ(both, must(tag_stripping("d0")).features);
   run("ethtool -K d0 rx-vlan-hw-parse off");
-  EXPECT_EQ(std::vector{both[1]}, must(tag_stripping("d0")));
+  EXPECT_EQ(std::vector{both[1]}, must(tag_stripping("d0")).features);
   run("ethtool -K d0 rx-vlan-stag-hw-parse off");
-  EXPECT_TRUE(must(tag_stripping("d0")).empty());
-  EXPECT_EQ(both, must(tag_stripping("p0")));
+  EXPECT_TRUE(must(tag_stripping("d0")).features.empty());
+  EXPECT_EQ(both, must(tag_stripping("p0")).features);
   EXPECT_EQ(ENODEV, tag_stripping("d1").error().code);
   EXPECT_EQ(ENODEV, tag_stripping("").error().code);
   EXPECT_EQ(ENODEV, tag_stripping("a-name-that-is-too-long").error().code);
