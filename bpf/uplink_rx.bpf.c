@@ -24,8 +24,12 @@ int uplink_rx(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	verdict = deliver(ctx, data, owner, &packet);
+	if (verdict == MSTACK_RX_STEERED) {
+		count(MSTACK_RX_STEERED);
+		return XDP_REDIRECT;
+	}
 	count(verdict);
-	return verdict == MSTACK_RX_STEERED ? XDP_REDIRECT : XDP_DROP;
+	return XDP_DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";
