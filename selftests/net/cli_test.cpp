@@ -206,8 +206,8 @@ TEST_F(CommandLine, AttachAndDetach) {
 
 // Native where the driver has it, else generic, or as it is told.
 TEST_F(CommandLine, TheModeIsTheDriversBestOrAsItIsTold) {
-  if (run({"ip", "link", "add", "bridge0", "type", "bridge"}, {.who = {.netns = &world().host()}}).exit != done)
-    GTEST_SKIP() << "this kernel has no bridges, which have no XDP of their own";
+  const Completed made = run({"ip", "link", "add", "bridge0", "type", "bridge"}, {.who = {.netns = &world().host()}});
+  if (made.exit != done) GTEST_SKIP() << "this kernel has no bridges, which have no XDP of their own: " << made.err;
   World::in(world().host(), "ip link add second0 type veth peer name second1");
   const auto mode_of = [&](const std::string& name) {
     const Json uplinks = json({"uplinks", "--json"})["uplinks"];

@@ -427,9 +427,9 @@ TEST_F(Doctor, InterfacesThatMstackdMade) {
 }
 
 TEST_F(Doctor, InterfacesInAVrf) {
-  if (run({"ip", "link", "add", "vrf7", "type", "vrf", "table", "77"}, {.who = {.netns = &world().host()}}).exit.code !=
-      0)
-    GTEST_SKIP() << "this kernel has no VRF";
+  const Completed made =
+      run({"ip", "link", "add", "vrf7", "type", "vrf", "table", "77"}, {.who = {.netns = &world().host()}});
+  if (made.exit != done) GTEST_SKIP() << "this kernel has no VRF: " << made.err;
   World::in(world().host(), "ip link add other0 type veth peer name other1");
   World::in(world().host(), "ip link set other0 master vrf7");
   expect_no_uplink(examine(nothing, {"other0"}), "other0");

@@ -184,7 +184,7 @@ TEST_F(UplinkChanges, ARenamedOneGoesOnAndIsWaitedForByTheNameThatWasAsked) {
 TEST_F(UplinkChanges, OneThatIsPutIntoAVrfIsNoUplinkUntilItIsOut) {
   const auto made =
       run({"ip", "link", "add", "vrf7", "type", "vrf", "table", "77"}, {.who = {.netns = &world().host()}});
-  if (made.exit.code != 0) GTEST_SKIP() << "this kernel has no VRF";
+  if (made.exit.code != 0) GTEST_SKIP() << "this kernel has no VRF: " << made.err;
   host("ip link set vrf7 up");
   host("ip link add other0 type veth peer name other1 netns " + world().wire().path());
   host("ip link set other0 master vrf7");

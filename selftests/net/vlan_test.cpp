@@ -64,11 +64,11 @@ class VlanTest : public NetTest {
 
   // Or the test is skipped.
   bool make_vlans() {
-    const auto skip = [] { GTEST_SKIP() << "this kernel has no VLAN devices"; };
+    const auto skip = [](const char* why) { GTEST_SKIP() << "this kernel has no VLAN devices: " << why; };
     try {
       host("ip link add link " + uplink + " name probe type vlan id 1");
-    } catch (const std::exception&) {
-      skip();
+    } catch (const std::exception& error) {
+      skip(error.what());
       return false;
     }
     host("ip link del probe");

@@ -2,7 +2,8 @@
 //
 // Two NICs at the ends of one wire, for a world whose uplink is a real driver. MSTACK_TEST_UPLINK names those that
 // tests may have, "nic0:nic1 nic2:nic3": interfaces of the machine's own namespace, the host's first. They are meant to
-// be of a virtual machine made for this (selftests/vm).
+// be of a virtual machine made for this (selftests/vm). With MSTACK_TEST_NATIVE it is an error if they have no native
+// XDP.
 #pragma once
 
 #include <optional>

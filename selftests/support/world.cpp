@@ -140,6 +140,8 @@ void World::connect_ends(const WorldOptions& options) {
   in(wire_, "ip link set " + wire_end + " up");
   if (nics_) {
     no_native_xdp_ = try_native_xdp(host_, uplink);
+    if (!no_native_xdp_.empty() && std::getenv("MSTACK_TEST_NATIVE") != nullptr)
+      throw std::runtime_error("the uplink's driver is known for native XDP, and refuses it: " + no_native_xdp_);
     wait_for_carrier();
   }
   in(host_, "ip route add default via " + wire4);

@@ -7,17 +7,19 @@
 debian_apt() {
   local state=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg release
   shift
-  if [[ ! -e $state/sources.list ]]; then
-    [[ -e $keyring ]] || return 1
+  if [[ -z $(find "$state/sources.list" -mtime -1 2>/dev/null) && -e $keyring ]]; then
     mkdir -p "$state"/{lists,cache/archives}/partial
     for release in bookworm trixie; do
       echo "deb [signed-by=$keyring] http://deb.debian.org/debian $release main"
       echo "deb [signed-by=$keyring] http://deb.debian.org/debian-security $release-security main"
       echo "deb [signed-by=$keyring] http://deb.debian.org/debian $release-backports main"
     done >"$state/sources.list.new"
-    apt_of "$state" "$state/sources.list.new" apt-get -q update >&2 || return 1
-    mv "$state/sources.list.new" "$state/sources.list"
+    # What was learnt a day ago is better than nothing.
+    if apt_of "$state" "$state/sources.list.new" apt-get -q update >&2; then
+      mv "$state/sources.list.new" "$state/sources.list"
+    fi
   fi
+  [[ -e $state/sources.list ]] || return 1
   apt_of "$state" "$state/sources.list" "$@"
 }
 

@@ -4,7 +4,7 @@
 
 A machine's directory is called VERSION-UPLINK-TESTS. FILE gets a row of each of these machines that ran, and of every
 other kernel and uplink that has a whole result below the earlier ones' directory: of all tests, or else of --quick.
-Exit status: 0 all passed, 1 something failed, 77 nothing could be run."""
+Exit status: 0 all passed, 1 something failed, or the kernel complained, 77 something could not be run."""
 
 import argparse
 import collections
@@ -59,6 +59,8 @@ class Run:
                 self.failed.append(case.get("name"))
         if not self.failed and text("status") != "0":
             self.note = "ctest failed"
+        if complaints := text("complaints"):
+            self.note = f"{len(self.failed)}, and the kernel complained: {complaints.splitlines()[0]}"
 
     @property
     def bad(self):
@@ -132,7 +134,7 @@ def main():
         update(options.readme, [HEAD, *(run.row() for run in shown)])
     if any(run.bad for run in runs):
         return 1
-    return 77 if all(run.not_run for run in runs) else 0
+    return 77 if any(run.not_run for run in runs) else 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
   --shell              no tests: a shell in the machine, on this terminal
   --readme             writes the table into README.md, with the last whole result of each kernel and uplink that is not run
                        now; not with --filter or --label
-Exit status: 0 all passed, 1 something failed, 77 nothing could be run here, as the table says.
+Exit status: 0 all passed, 1 something failed, 77 something could not be run here, as the table says; 2 wrong arguments.
 END
 }
 
@@ -65,8 +65,11 @@ while (($#)); do
     --fetch) fetch=1; shift ;;
     --readme) readme=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    newest | [0-9]*) versions+=("$1"); shift ;;
-    *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;
+    *)
+      [[ $1 == newest || $1 =~ ^[0-9]+\.[0-9]+$ ]] || { echo "neither an option nor a version: $1" >&2; usage >&2; exit 2; }
+      versions+=("$1")
+      shift
+      ;;
   esac
 done
 ((${#versions[@]})) || versions=(6.1 6.12 newest)
@@ -78,38 +81,45 @@ if ((readme)) && [[ $tests == some ]]; then
   echo "--readme is for all tests or --quick: the table would not say what was run" >&2
   exit 2
 fi
+((${#labels[@]})) || labels=(bpf net)
 if ((!${#uplinks[@]})); then
   uplinks=(veth virtio)
   ((quick)) || uplinks+=(e1000e)
 fi
-((${#labels[@]})) || labels=(bpf net)
+for uplink in "${uplinks[@]}"; do
+  [[ $uplink == @(veth|virtio|e1000e) ]] || { echo "no such uplink: $uplink" >&2; usage >&2; exit 2; }
+done
 build=$(realpath -m "$build")
 ((fetch)) || [[ -x $build/selftests/bpf_tests && -x $build/selftests/net_tests ]] ||
   { echo "$build holds no built tests: cmake --build it, or say --build DIR" >&2; exit 1; }
 state=$build/vm
 mkdir -p "$state/kernels"
 
+# choose UPLINK: `chosen` becomes ctest with the tests for it
+choose() {
+  chosen=(ctest --test-dir "$build" -L "^($(IFS='|'; echo "${labels[*]}"))\$")
+  [[ $1 == veth ]] || chosen+=(-L '^net$')
+  if [[ -n $filter ]]; then
+    chosen+=(-R "$filter")
+  elif [[ $1 != veth ]]; then
+    if ((quick)); then chosen+=(-R "$quick_uplink_filter"); else chosen+=(-R "$uplink_filter"); fi
+  elif ((quick)); then
+    chosen+=(-R "$quick_filter")
+  fi
+}
+
 # job UPLINK: the guest's work
 job() {
-  local arguments=(ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error
-                   --output-junit /results/junit.xml)
-  local wanted=("${labels[@]}")
-  [[ $1 == veth ]] || wanted=(net)
-  arguments+=(-L "^($(IFS='|'; echo "${wanted[*]}"))\$")
-  if [[ -n $filter ]]; then
-    arguments+=(-R "$filter")
-  elif [[ $1 != veth ]]; then
-    if ((quick)); then arguments+=(-R "$quick_uplink_filter"); else arguments+=(-R "$uplink_filter"); fi
-  elif ((quick)); then
-    arguments+=(-R "$quick_filter")
-  fi
+  choose "$1"
   # A deadline only says when to give up.
   echo "export MSTACK_TEST_PATIENCE=${MSTACK_TEST_PATIENCE:-240}"
   [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="nic0:nic1 nic2:nic3"'
+  [[ $1 != virtio ]] || echo 'export MSTACK_TEST_NATIVE=1'  # what has native XDP, and what is then no reason to skip
   if ((shell)); then
     echo "cd $build; exec setsid cttyhack /bin/sh"
   else
-    echo "${arguments[@]@Q}"
+    chosen+=(-j "$jobs" --output-on-failure --no-tests=error --output-junit /results/junit.xml)
+    echo "${chosen[@]@Q}"
     echo 'echo $? >/results/status'
   fi
 }
@@ -143,7 +153,7 @@ boot() {
   date +%s >"$out/started"
   "${beside[@]}" timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu max -machine q35 \
     -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
-    -initrd "$out/initramfs" -append 'console=ttyS0 quiet panic=-1 oops=panic no_timer_check' \
+    -initrd "$out/initramfs" -append 'console=ttyS0 quiet panic=-1 oops=panic no_timer_check log_buf_len=8M' \
     -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" || status=$?
   date +%s >"$out/ended"
   ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
@@ -151,7 +161,7 @@ boot() {
   rm -f "$out/disk" "$out/initramfs"
 }
 
-if ! why=$(install_packages "${vm_packages[@]}" 2>&1); then
+if ! why=$(install_packages "${test_packages[@]}" "${vm_packages[@]}" 2>&1); then
   echo "virtual machines cannot be run here: ${why##*$'\n'}" >&2
   exit 77
 fi
@@ -166,12 +176,15 @@ fi
 runs=()
 for version in "${versions[@]}"; do
   for uplink in "${uplinks[@]}"; do
+    choose "$uplink"
+    [[ $("${chosen[@]}" -N) != *'Total Tests: 0'* ]] || continue  # none of these tests is for it
     echo "Linux $version, uplink $uplink ..." >&2
     boot "$version" "$uplink"
     runs+=("$(place "$version" "$uplink")")
   done
 done
 ((!shell)) || exit 0
+((${#runs[@]})) || { echo "no test is called or labelled like that" >&2; exit 2; }
 arguments=()
 ((!readme)) || arguments+=(--readme README.md --earlier "$state")
 exec $here/report.py "${arguments[@]}" "${runs[@]}"
