@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A bad wire, without netem: a small TC program loses, doubles and reorders packets at one end of a link, both ways.
+// A bad wire, without netem: a small TC program loses, doubles and delays packets at one end of a link, both ways.
+// Those that are late come behind what was sent up to 2 ms after them.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "support/delay_line.hpp"
 #include "support/netns.hpp"
 
 struct faults_bpf;  // NOLINT(readability-identifier-naming): bpftool names it
@@ -20,7 +22,7 @@ struct FaultRates {  // of a thousand packets
 
 class Faults {
  public:
-  // For as long as the link is there.
+  // To outlive whatever uses the link.
   Faults(const Namespace& netns, const std::string& interface, const FaultRates& rates);
   ~Faults();
   Faults(Faults&&) = delete;
@@ -30,6 +32,7 @@ class Faults {
   std::uint64_t late() const;
 
  private:
+  DelayLine late_in_, late_out_;
   std::unique_ptr<faults_bpf, void (*)(faults_bpf*)> skeleton_;
 };
 

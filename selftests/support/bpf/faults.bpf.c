@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A bad wire: loses, doubles and reorders what passes one end of a link, both ways. TC ingress and egress of it. */
+/*
+ * A bad wire: loses, doubles and delays what passes one end of a link, both ways. TC ingress and egress of it, and
+ * ingress of two delay lines, one for each way.
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
@@ -9,12 +12,13 @@ enum fault { LOST, DOUBLED, LATE, FAULTS };
 /* Of a thousand packets, and where to start among the pseudo-random numbers: set before load. */
 const volatile __u32 rates[FAULTS];
 const volatile __u32 seed;
+const volatile __u32 wire, late_in, late_out; /* ifindexes */
 
 __u64 done[FAULTS];
 static __u64 packets;
 
-/* Marks of packets that come by here again. */
-enum { FRESH, DONE = 0xfa01, OUT_LATE = 0xfa02 };
+/* The mark of packets that come by here again. */
+enum { DONE = 0xfa01 };
 
 /* One number for each packet, the same in each run as far as packets come in the same order. */
 static __always_inline __u32 draw(void)
@@ -32,7 +36,8 @@ static __always_inline int pass(struct __sk_buff *skb, __u64 way)
 
 	if (number < rates[LOST]) {
 		__sync_fetch_and_add(&done[LOST], 1);
-		return TC_ACT_SHOT;
+		/* Not TC_ACT_SHOT: a TCP of this host would hear of it, and send the segment again before any other. */
+		return TC_ACT_STOLEN;
 	}
 	number -= rates[LOST];
 	if (number < rates[DOUBLED]) {
@@ -44,9 +49,7 @@ static __always_inline int pass(struct __sk_buff *skb, __u64 way)
 	number -= rates[DOUBLED];
 	if (number < rates[LATE]) {
 		__sync_fetch_and_add(&done[LATE], 1);
-		/* By way of this CPU's backlog of received packets, which is looked at after what is being done now. */
-		skb->mark = way ? DONE : OUT_LATE;
-		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+		return bpf_redirect(way ? late_in : late_out, 0);
 	}
 	return TC_ACT_OK;
 }
@@ -54,21 +57,27 @@ static __always_inline int pass(struct __sk_buff *skb, __u64 way)
 SEC("tc")
 int faults_in(struct __sk_buff *skb)
 {
-	if (skb->mark == OUT_LATE) {
-		skb->mark = DONE;
-		return bpf_redirect(skb->ifindex, 0);
-	}
-	if (skb->mark == DONE)
-		return TC_ACT_OK;
-	return pass(skb, BPF_F_INGRESS);
+	return skb->mark == DONE ? TC_ACT_OK : pass(skb, BPF_F_INGRESS);
 }
 
 SEC("tc")
 int faults_out(struct __sk_buff *skb)
 {
-	if (skb->mark == DONE)
-		return TC_ACT_OK;
-	return pass(skb, 0);
+	return skb->mark == DONE ? TC_ACT_OK : pass(skb, 0);
+}
+
+SEC("tc")
+int faults_late_in(struct __sk_buff *skb)
+{
+	skb->mark = DONE;
+	return bpf_redirect(wire, BPF_F_INGRESS);
+}
+
+SEC("tc")
+int faults_late_out(struct __sk_buff *skb)
+{
+	skb->mark = DONE;
+	return bpf_redirect(wire, 0);
 }
 
 char _license[] SEC("license") = "GPL";
