@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t ethernet_size = 14, ethernet_type_at = 12;
 constexpr std::uint16_t type_ipv4 = 0x0800, type_ipv6 = 0x86dd;
+constexpr u16_t least_ipv6_mtu = 1280;  // of any link: RFC 8200
 constexpr std::size_t batch = 64;
 
 std::uint16_t ethernet_type(std::span<const std::uint8_t> frame) {
@@ -39,6 +40,7 @@ Netif::Netif(mstack::Queue& queue) : queue_(queue), most_kept_(queue.frames() / 
   // A mask of all ones: no address is a broadcast address of this interface, and every other is behind the gateway.
   const ip4_addr_t none = {IPADDR_ANY}, host = {IPADDR_BROADCAST};
   netif_add(&interface_, &none, &host, &none, this, &Netif::initialise, &ip_input);
+  interface_.mtu6 = std::min(interface_.mtu, least_ipv6_mtu);  // which netif_add() makes the same
   netif_set_default(&interface_);
   netif_set_link_up(&interface_);
   netif_set_up(&interface_);
@@ -53,7 +55,6 @@ err_t Netif::initialise(netif* interface) {
   interface->name[0] = 'm';
   interface->name[1] = 's';
   interface->mtu = static_cast<u16_t>(std::min<std::size_t>(self.queue_.mtu(), UINT16_MAX));
-  interface->mtu6 = interface->mtu;
   interface->hwaddr_len = static_cast<u8_t>(self.queue_.mac().size());
   std::ranges::copy(self.queue_.mac(), interface->hwaddr);
   interface->output = [](netif* to, pbuf* packet, const ip4_addr_t*) { return output(to, packet, type_ipv4); };

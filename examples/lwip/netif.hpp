@@ -41,7 +41,9 @@ struct NetifCounters {
 //             only copy of the data. When the TX ring is full lwIP keeps its segments, and sends them when there is
 //             room.
 //   checksums are lwIP's, both ways.
-//   MSS       follows from the queue's MTU.
+//   MSS       follows from the queue's MTU with IPv4, whose packets routers cut. With IPv6 it is 1,220, which passes
+//             everywhere: lwIP heeds "packet too big" only for destinations that its neighbour discovery knows, and
+//             here it does none.
 //   addresses the netif has no address of its own: what MultiStack delivers is for a tuple of this vport, and is taken
 //             as such; so an address of every claim, wildcards included, works without being configured. To connect,
 //             call connects_from(), and bind the pcb to the address and port of a claim first.

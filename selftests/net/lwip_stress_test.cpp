@@ -229,6 +229,29 @@ TEST_P(LwipOneFault, ServesAndReceivesEveryByte) {
 INSTANTIATE_TEST_SUITE_P(Faults, LwipOneFault, ::testing::Values(FaultRates{.lost = 10}, FaultRates{.late = 20}),
                          [](const auto& chosen) { return std::string(chosen.param.lost != 0 ? "lost" : "late"); });
 
+// Behind a router whose next link carries less than the uplink. It cuts IPv4 packets itself; of IPv6 ones it says that
+// they are too big, which lwIP does not hear.
+class LwipNarrowPath : public LwipTest {
+ protected:
+  LwipNarrowPath() : LwipTest({.far = true}) {}
+};
+
+TEST_F(LwipNarrowPath, ServesEveryByte) {
+  // The router's end alone, since a client's own MTU would be in its MSS.
+  World::in(world().wire(), "ip link set near0 mtu 1280");
+  const std::string root = folder("www");
+  const std::string content = noise(3'000'000, 12);
+  write_file(root + "/file", content);
+  const Process server = start_httpd({"--root", root});
+  for (const bool ipv6 : {false, true}) {
+    const std::string got = world().directory() + "/got";
+    const Completed done = run({"curl", "-sS", "--max-time", "20", "--fail", "-o", got, url("/file", ipv6)},
+                               {.who = {.netns = &world().far()}}, Deadline{60s});
+    EXPECT_EQ(done.exit.code, 0) << "IPv6 " << ipv6 << ": " << done.err;
+    EXPECT_TRUE(read_file(got) == content) << "IPv6 " << ipv6;
+  }
+}
+
 class LwipHostile : public LwipTest {
  protected:
   static std::string status_of(const std::optional<std::string>& answer) {
