@@ -4,7 +4,9 @@
 //
 //   lwip_fetch --bind 192.0.2.1:0 --server 198.51.100.2:80 /index.html >index.html
 //
-// Each path is fetched over a connection and a port of its own; their bodies are written one after the other.
+// Each path is fetched over a connection of its own, and with port 0 from a port of its own; their bodies are written
+// one after the other.
+#include <lwip/priv/tcp_priv.h>
 #include <lwip/sys.h>
 #include <lwip/tcp.h>
 
@@ -17,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lwip/netif.hpp"
@@ -24,7 +27,8 @@
 
 namespace {
 
-constexpr std::uint32_t patience_ms = 30'000;  // without anything received
+constexpr std::uint32_t patience_ms = 30'000;       // without anything received
+constexpr std::uint32_t patience_to_end_ms = 1000;  // for the acknowledgement of the last FIN
 constexpr std::size_t most_head = 65536;
 
 int fail(const std::string& what) {
@@ -124,6 +128,22 @@ class Fetch {
   bool ended_ = false;
 };
 
+// The connection from the port that may still send something. In TIME_WAIT it does so only when it is asked.
+tcp_pcb* open_from(std::uint16_t port) {
+  tcp_pcb* pcb = tcp_active_pcbs;
+  while (pcb != nullptr && pcb->local_port != port) pcb = pcb->next;
+  return pcb;
+}
+
+// After it nothing is sent from the port any more, so that its claim may go.
+mstack::Expected<void> end_connection(mstack_lwip::Netif& netif, std::uint16_t port) {
+  const std::uint32_t since = sys_now();
+  while (open_from(port) != nullptr && sys_now() - since < patience_to_end_ms)
+    if (const auto ran = netif.run_once(std::chrono::milliseconds(200)); !ran) return ran;
+  if (tcp_pcb* pcb = open_from(port); pcb != nullptr) tcp_abort(pcb);
+  return netif.flush();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -145,23 +165,28 @@ int main(int argc, char** argv) try {
   stop::on_signals();
   const auto to = mstack::tcp(server);
   if (!to) return fail(to.error().what);
+  const auto from = mstack::tcp(bind);
+  if (!from) return fail(from.error().what);
+  if (from->address.is_wildcard() || from->address.is_ipv4() != to->address.is_ipv4())
+    return fail("--bind needs one address of the server's family");
 
   auto vport = mstack::Vport::open({.run_dir = run_dir});
   if (!vport) return fail(vport.error().what);
   mstack_lwip::Netif netif(vport->queue(0));
+  netif.connects_from(from->address);
+  std::optional<mstack::Claim> claim;  // the library's socket: the kernel keeps the port for it
   for (const std::string& path : paths) {
-    // The claim lives as long as the connection, and is the library's socket: the kernel keeps the port for it.
-    const auto claim = vport->claim(mstack::tcp(bind));
-    if (!claim) return fail(claim.error().what);
-    if (claim->tuple().address.is_wildcard() || claim->tuple().address.is_ipv4() != to->address.is_ipv4())
-      return fail("--bind needs one address of the server's family");
-    netif.connects_from(claim->tuple().address);
+    if (!claim || from->port == 0) {
+      auto made = vport->claim(*from);
+      if (!made) return fail(made.error().what);
+      claim = std::move(*made);
+    }
     std::optional<Fetch> fetch(std::in_place, claim->tuple(), *to, path);
     while (!fetch->over() && !stop::asked())
       if (const auto ran = netif.run_once(std::chrono::milliseconds(200)); !ran) return fail(ran.error().what);
     const auto failure = fetch->failure();
     fetch.reset();
-    if (const auto flushed = netif.flush(); !flushed) return fail(flushed.error().what);
+    if (const auto ended = end_connection(netif, claim->tuple().port); !ended) return fail(ended.error().what);
     if (failure) return fail(path + ": " + *failure);
   }
   return std::fflush(stdout) == 0 ? 0 : fail("cannot write the body");

@@ -3,7 +3,9 @@
 // lwIP's own iperf server with Debian's iperf, and lwIP as the side that connects, to Debian's nginx.
 #include <regex>
 
+#include "http/content.hpp"
 #include "net/lwip_fixture.hpp"
+#include "support/faults.hpp"
 
 namespace mstack::test {
 namespace {
@@ -79,6 +81,36 @@ TEST_F(LwipFetch, FromAnotherHost) {
     EXPECT_NE(closed.err.find("refused"), std::string::npos) << closed.err;
   }
   EXPECT_EQ(pins().claims().size(), 0U);
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_UNCLAIMED), 0U);
+}
+
+TEST_F(LwipFetch, SeveralPathsFromOnePort) {
+  const std::string root = folder("www");
+  const std::string small = noise(100, 1);
+  write_file(root + "/small", small);
+  for (const bool ipv6 : {false, true}) {
+    const Endpoint server{ipv6 ? wire6 : wire4, 80};
+    const Process nginx = start_nginx(server, root, world().wire());
+    const Completed done = fetch({ipv6 ? host6 : host4, 7777}, server, {"/small", "/small", "/small"});
+    EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+    EXPECT_TRUE(done.out == small + small + small) << done.out.size();
+  }
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_UNCLAIMED), 0U);
+}
+
+// The end of a connection takes its time, and a claim stays for as long. There are so many paths that the kernel gives
+// a port of them again, and that the end of the first would be said again while the others are fetched.
+TEST_F(LwipFetch, OverALongWire) {
+  constexpr std::size_t paths = 200;
+  const Faults all_late(world().wire(), wire_end, {.late = 1000});
+  const std::string root = folder("www");
+  const std::string small = noise(100, 3);
+  write_file(root + "/small", small);
+  const Process nginx = start_nginx({wire4, 80}, root, world().wire());
+  const Completed done = fetch({host4, 0}, {wire4, 80}, std::vector<std::string>(paths, "/small"));
+  EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+  EXPECT_EQ(done.out.size(), paths * small.size());
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_UNCLAIMED), 0U);
 }
 
 // The server is the kernel's, by the address that lwIP has too: one way by the host end, the other by the loopback
@@ -103,11 +135,17 @@ TEST_F(LwipFetch, FromTheSameHost) {
 
 // Both ends are lwIP, of two vports.
 TEST_F(LwipFetch, FromAStackOfTheSameHost) {
+  constexpr std::size_t size = 5'000'000;
   const Process server = start_httpd();
-  const Completed done = fetch({host4, 0}, {host4, http_port}, {"/bytes/5000000"});
-  EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
-  EXPECT_EQ(done.out.size(), 5'000'000U);
-  EXPECT_GT(pins().counter(MSTACK_TX_TO_STACK), 5'000'000U / 1460);
+  for (const bool ipv6 : {false, true}) {
+    const std::string& address = ipv6 ? host6 : host4;
+    const Completed done = fetch({address, 0}, {address, http_port}, {"/bytes/" + std::to_string(size)});
+    EXPECT_EQ(done.exit, (Exit{.code = 0, .signal = 0})) << done.err;
+    ASSERT_EQ(done.out.size(), size);
+    for (std::size_t i = 0; i < size; ++i)
+      ASSERT_EQ(static_cast<std::uint8_t>(done.out[i]), http::generated_byte(i)) << "byte " << i << ", IPv6 " << ipv6;
+  }
+  EXPECT_GT(pins().counter(MSTACK_TX_TO_STACK), 2 * size / 1460);
 }
 
 }  // namespace
