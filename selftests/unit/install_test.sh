@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # install_test.sh BUILD: what BUILD installs is enough to build the front page's program, shared and static, with the
 # CMake package and with pkg-config; also after the installation was moved. The front page's lines for a stack of one's
-# own compile too. And what the programs can be told is on the front page and in the manual.
+# own compile too, and the sources can be a part of an lwIP program. And what the programs can be told is on the front page
+# and in the manual.
 set -euo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -95,6 +96,17 @@ extern mstack::Queue& queue;'
 for call in queue.receive queue.transmit; do grep -q "$call" stack.cpp || fail "README.md has no $call for a stack"; done
 # shellcheck disable=SC2046
 g++ -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags mstack) stack.cpp
+
+# The sources are a part of somebody's lwIP program.
+if [[ -x $1/examples/lwip_fetch ]]; then
+  echo "cmake_minimum_required(VERSION 3.25)
+project(program LANGUAGES C CXX)
+add_subdirectory($source multistack)
+add_executable(program server.cpp)
+target_link_libraries(program PRIVATE mstack_lwip)
+get_target_property(type mstack_lwip TYPE)" >CMakeLists.txt
+  cmake -S . -B program >"$work/log" 2>&1 || { cat "$work/log"; fail "as a part of an lwIP program"; }
+fi
 
 # An older language is named as what it is.
 if g++ -std=c++20 -fsyntax-only -I"$prefix/include" server.cpp 2>"$work/log"; then fail "C++20 was enough"; fi
