@@ -3,6 +3,9 @@
 // An iperf 2 server on lwIP's TCP, with lwIP's own lwiperf: the least that it takes to run an lwIP application.
 //
 //   lwip_iperf --bind 192.0.2.1:5001          and from elsewhere: iperf -c 192.0.2.1 -p 5001
+//
+// For plain iperf -c, and -P. Not for -r and -d: lwiperf connects back for them, from a port that nobody has claimed.
+// And it resets a connection whose first 24 bytes come in two segments.
 #include <lwip/apps/lwiperf.h>
 
 #include <CLI/CLI.hpp>
