@@ -109,18 +109,22 @@ void PcbIndex::prepare(const pbuf& packet) {
     tcp_abort(pcb);  // without a reset, in this state
     pcb = nullptr;
   }
-  if (pcb == nullptr && key->flags == TCP_SYN) hide_time_wait();
+  if (pcb == nullptr && key->flags == TCP_SYN) expect_connection();
 }
 
 void PcbIndex::end() {
   show_time_wait();
   learn();
+  if (tcp_active_pcbs != nullptr) half_open_.see(tcp_active_pcbs);
 }
 
-void PcbIndex::hide_time_wait() {
-  // Where no pcb is free lwIP takes the oldest of these for the new connection.
+void PcbIndex::expect_connection() {
   void* const free = memp_malloc(MEMP_TCP_PCB);
-  if (free == nullptr) return;
+  if (free == nullptr) {
+    // lwIP takes the oldest in TIME_WAIT for the new connection.
+    if (tcp_tw_pcbs == nullptr) half_open_.drop_oldest();
+    return;
+  }
   memp_free(MEMP_TCP_PCB, free);
   hidden_ = std::exchange(tcp_tw_pcbs, nullptr);
 }

@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "half_open.hpp"
+
 namespace mstack_lwip {
 
 class PcbIndex {
@@ -43,7 +45,7 @@ class PcbIndex {
   void end();
   void to_front(Place& place);
   void learn();
-  void hide_time_wait();
+  void expect_connection();
   void show_time_wait();
   [[nodiscard]] Place* place_of(const tcp_pcb* pcb) const;
   [[nodiscard]] static tcp_pcb* before(const Place& place);
@@ -51,6 +53,7 @@ class PcbIndex {
   tcp_pcb* hidden_ = nullptr;  // the list of those in TIME_WAIT, while lwIP has no use for it
   std::uint8_t argument_;      // our number among the extra arguments of a pcb, which point to its place
   std::vector<Place> places_;
+  HalfOpen half_open_;
 };
 
 }  // namespace mstack_lwip

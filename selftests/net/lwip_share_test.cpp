@@ -92,6 +92,27 @@ TEST_F(LwipShare, AThousandWhoReadNothing) {
   expect_serves();
 }
 
+// Who sends SYNs and never goes on, as from addresses that are not his, takes no room from those who do.
+TEST_F(LwipShare, SynsThatNobodyGoesOnWith) {
+  const Process server = start_httpd({"--timeout", "3600"});
+  const Fd kept = raw_connection();
+  for (std::uint16_t i = 0; i < 9000; ++i) {
+    world().send(Segment{.from = {stranger, static_cast<std::uint16_t>(20000 + i)},
+                         .to = {host4, http_port},
+                         .protocol = IPPROTO_TCP,
+                         .sequence = 1000,
+                         .mss = 1460});
+    // No faster than the server reads.
+    if (i % 100 == 0) {
+      ASSERT_TRUE(answers(kept.get())) << "after " << i << " SYNs";
+    }
+  }
+  // A SYN that nobody repeats, and a client that would.
+  EXPECT_NO_THROW(open(40000, 1));
+  expect_serves();
+  EXPECT_TRUE(answers(kept.get()));
+}
+
 // Bytes with gaps between them take a segment each, for ever if nothing limits them: a few connections could have all.
 TEST_F(LwipShare, BytesOutOfOrder) {
   const Process server = start_httpd({"--timeout", "3600"});

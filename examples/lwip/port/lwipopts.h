@@ -62,7 +62,9 @@
 #define MEM_LIBC_MALLOC 1
 #define MEMP_MEM_MALLOC 0
 #define MEM_ALIGNMENT 8
-#define MEMP_NUM_TCP_PCB 8192 /* connections, TIME_WAIT included: the oldest of those makes room for a new one */
+/* Connections, in any state. The oldest in TIME_WAIT makes room for a new one, and the oldest that is half open: see
+ * HalfOpen. Whoever keeps so many others open keeps everybody out, until the program lets them go. */
+#define MEMP_NUM_TCP_PCB 8192
 #define MEMP_NUM_TCP_PCB_LISTEN 64
 #define MEMP_NUM_UDP_PCB 256
 #define MEMP_NUM_TCP_SEG 65535 /* the most that lwIP can count */
@@ -91,7 +93,7 @@
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_LISTEN_BACKLOG 0
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1 /* for PcbIndex */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* for PcbIndex and HalfOpen */
 /* Delayed acknowledgements after 20 ms, retransmission timeouts from 120 ms on: about what Linux does. lwIP's own
  * 250 ms make for timeouts of 1.5 s, since they are counted in slow ticks of twice as much, three at least. */
 #define TCP_TMR_INTERVAL 20
