@@ -61,8 +61,10 @@ bool may_replace(const tcp_pcb& pcb, const Key& key) {
   return pcb.state == TIME_WAIT && key.flags == TCP_SYN && TCP_SEQ_GT(key.sequence, pcb.rcv_nxt);
 }
 
+}  // namespace
+
 // It needs no secret: whoever makes connections share a place only makes them as slow as all are without this.
-std::size_t hash(const ip_addr_t& remote, std::uint16_t remote_port, std::uint16_t local_port) {
+std::size_t PcbIndex::place_number(const ip_addr_t& remote, std::uint16_t remote_port, std::uint16_t local_port) {
   std::uint64_t sum = std::uint64_t{remote_port} << 16 | local_port;
   if (IP_IS_V6_VAL(remote)) {
     for (const std::uint32_t word : ip_2_ip6(&remote)->addr) sum = sum * 0x9e3779b97f4a7c15 + word;
@@ -72,8 +74,6 @@ std::size_t hash(const ip_addr_t& remote, std::uint16_t remote_port, std::uint16
   sum *= 0x9e3779b97f4a7c15;
   return (sum >> 32) & (places - 1);
 }
-
-}  // namespace
 
 PcbIndex::PcbIndex() : argument_(tcp_ext_arg_alloc_id()), places_(places) {}
 
@@ -95,7 +95,7 @@ tcp_pcb* PcbIndex::before(const Place& place) {
 void PcbIndex::prepare(const pbuf& packet) {
   const auto key = key_of(packet);
   if (!key) return;
-  Place& place = places_[hash(key->remote, key->remote_port, key->local_port)];
+  Place& place = places_[place_number(key->remote, key->remote_port, key->local_port)];
   tcp_pcb* pcb = place.pcb;
   if (pcb != nullptr && !is_of(*pcb, *key)) {
     if (key->flags != TCP_SYN) return;
@@ -162,7 +162,7 @@ void PcbIndex::learn() {
                                                   .passive_open = nullptr};
   tcp_pcb* const pcb = tcp_active_pcbs;
   if (pcb == nullptr || place_of(pcb) != nullptr) return;
-  Place& place = places_[hash(pcb->remote_ip, pcb->remote_port, pcb->local_port)];
+  Place& place = places_[place_number(pcb->remote_ip, pcb->remote_port, pcb->local_port)];
   place = {.pcb = pcb, .previous = nullptr};
   tcp_ext_arg_set_callbacks(pcb, argument_, &callbacks);
   tcp_ext_arg_set(pcb, argument_, &place);

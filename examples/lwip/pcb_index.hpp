@@ -12,6 +12,7 @@
 #include <lwip/pbuf.h>
 #include <lwip/tcp.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -33,6 +34,10 @@ class PcbIndex {
    private:
     PcbIndex& index_;
   };
+
+  // The number of a connection's place.
+  [[nodiscard]] static std::size_t place_number(const ip_addr_t& remote, std::uint16_t remote_port,
+                                                std::uint16_t local_port);
 
  private:
   // Of at most one connection: where two share a place, the one that came first is left to lwIP's own search.

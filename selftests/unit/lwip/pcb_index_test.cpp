@@ -11,6 +11,7 @@
 
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -97,8 +98,17 @@ class LwipConnections : public testing::Test {
     input(port, tcp_ack | tcp_psh, peer.sequence, peer.acknowledgement, text);
     peer.sequence += static_cast<std::uint32_t>(text.size());
   }
+  void reset(std::uint16_t port) { input(port, TcpFlag::tcp_rst, peers_[port].sequence); }
   // What went to the port last.
   const Packet& last(std::uint16_t port) const { return last_.at(port); }
+  // The server ends it, and the client agrees.
+  void into_time_wait(std::uint16_t port) {
+    Peer& peer = peers_[port];
+    tcp_close(pcbs_[port]);
+    ++peer.acknowledgement;
+    input(port, tcp_fin | tcp_ack, peer.sequence, peer.acknowledgement);
+    ++peer.sequence;
+  }
 
   static std::vector<std::uint16_t> ports(const tcp_pcb* pcb) {
     std::vector<std::uint16_t> found;
@@ -115,6 +125,18 @@ class LwipConnections : public testing::Test {
     for (const tcp_pcb* pcb = tcp_active_pcbs; pcb != nullptr; pcb = pcb->next) count += pcb->state == SYN_RCVD;
     return count;
   }
+  // Ports whose connections have one place.
+  static std::vector<std::uint16_t> sharing(std::size_t count) {
+    const ip_addr_t from = IPADDR4_INIT_BYTES(192, 0, 2, 2);
+    std::map<std::size_t, std::vector<std::uint16_t>> by_place;
+    for (std::uint32_t port = 1; port <= UINT16_MAX; ++port) {
+      auto& there = by_place[mstack_lwip::PcbIndex::place_number(from, static_cast<std::uint16_t>(port), server_port)];
+      there.push_back(static_cast<std::uint16_t>(port));
+      if (there.size() == count) return there;
+    }
+    throw std::runtime_error("no place has so many connections");
+  }
+
   std::map<std::uint16_t, std::string> heard;  // by the server, from each port since it was opened
 
  private:
@@ -158,6 +180,80 @@ class LwipConnections : public testing::Test {
   std::map<std::uint16_t, tcp_pcb*> pcbs_;
   std::map<std::uint16_t, Packet> last_;
 };
+
+using LwipPcbIndex = LwipConnections;
+
+TEST_F(LwipPcbIndex, ThreeConnectionsInOnePlace) {
+  const auto shared = sharing(3);
+  for (const std::uint16_t port : shared) ASSERT_TRUE(open(port));
+  for (const char* text : {"a", "b", "c", "d"})
+    for (const std::uint16_t port : shared) {
+      say(port, text + std::to_string(port));
+      // The last one heard is in front, wherever its place is, and nobody is lost.
+      EXPECT_EQ(ports(tcp_active_pcbs).front(), port);
+      EXPECT_EQ(ports(tcp_active_pcbs).size(), 3U);
+    }
+  for (const std::uint16_t port : shared) {
+    std::string all;
+    for (const char* text : {"a", "b", "c", "d"}) all += text + std::to_string(port);
+    EXPECT_EQ(heard[port], all);
+  }
+}
+
+// The one that ends takes the place from the one that has it by now.
+TEST_F(LwipPcbIndex, APlaceIsUsedAgainAfterItWasShared) {
+  const auto shared = sharing(2);
+  const std::uint16_t first = shared[0], second = shared[1];
+  ASSERT_TRUE(open(first));
+  ASSERT_TRUE(open(second));
+  reset(first);
+  EXPECT_EQ(ports(tcp_active_pcbs), std::vector{second});
+  say(second, "after the first");
+  EXPECT_EQ(heard[second], "after the first");
+  ASSERT_TRUE(open(first));
+  say(second, ", and before it");
+  say(first, "anew");
+  EXPECT_EQ(heard[second], "after the first, and before it");
+  EXPECT_EQ(heard[first], "anew");
+  reset(first);
+  reset(second);
+  EXPECT_EQ(tcp_active_pcbs, nullptr);
+  ASSERT_TRUE(open(second));
+  say(second, "alone");
+  EXPECT_EQ(heard[second], "alone");
+}
+
+// Each is found and put in front from anywhere on the list, also when those around it have gone.
+TEST_F(LwipPcbIndex, TheListStaysWholeWhileItsNeighboursGo) {
+  for (std::uint16_t port = 1; port <= 100; ++port) ASSERT_TRUE(open(port));
+  for (std::uint16_t port = 3; port <= 100; port += 3) {
+    reset(port - 1);
+    say(port - 2, "x");
+    say(port, "x");
+    const auto now = ports(tcp_active_pcbs);
+    ASSERT_EQ(now.size(), 100U - port / 3);
+    EXPECT_EQ(now[0], port);
+    EXPECT_EQ(now[1], port - 2);
+  }
+}
+
+// In TIME_WAIT, in a place that is another's by now.
+TEST_F(LwipPcbIndex, OpensAgainFromTimeWaitAlsoInASharedPlace) {
+  const auto shared = sharing(2);
+  const std::uint16_t first = shared[0], second = shared[1];
+  ASSERT_TRUE(open(first));
+  into_time_wait(first);
+  ASSERT_EQ(ports(tcp_tw_pcbs), std::vector{first});
+  ASSERT_TRUE(open(second));
+  EXPECT_FALSE(syn(first, 900)) << "what may be of the old one opens none";
+  EXPECT_EQ(ports(tcp_tw_pcbs), std::vector{first});
+  ASSERT_TRUE(open(first, 5000));
+  EXPECT_EQ(tcp_tw_pcbs, nullptr);
+  say(second, "s");
+  say(first, "f");
+  EXPECT_EQ(heard[second], "s");
+  EXPECT_EQ(heard[first], "f");
+}
 
 using LwipHalfOpen = LwipConnections;
 
