@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // lwIP's own iperf server with Debian's iperf, and lwIP as the side that connects, to Debian's nginx.
+#include <sys/socket.h>
+
 #include <regex>
 
 #include "http/content.hpp"
@@ -43,6 +45,21 @@ TEST_F(LwipIperf, ServesIperf2) {
     ASSERT_TRUE(exit);
     EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0}));
   }
+}
+
+// It gives up after 10 s without data, not sooner.
+TEST_F(LwipIperf, WaitsForAClientThatPauses) {
+  const Process server = start_program("lwip_iperf", {"--bind", host4 + ":" + std::to_string(http_port)}, 1);
+  const Fd client = raw_connection();
+  const std::string header(24, '\0'), data(1000, 'x');
+  check(::send(client.get(), header.data(), header.size(), MSG_NOSIGNAL), "send");
+  // lwiperf has nothing to say but that it gives up.
+  EXPECT_FALSE(wait_for(client.get(), POLLIN, Deadline{2s}));
+  check(::send(client.get(), data.data(), data.size(), MSG_NOSIGNAL), "send");
+  check(::shutdown(client.get(), SHUT_WR), "shutdown");
+  EXPECT_TRUE(eventually([&] { return server.out().find("done") != std::string::npos; })) << server.out();
+  EXPECT_NE(server.out().find(": " + std::to_string(header.size() + data.size()) + " bytes in"), std::string::npos)
+      << server.out();
 }
 
 class LwipFetch : public LwipTest {

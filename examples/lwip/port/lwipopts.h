@@ -97,6 +97,8 @@
 /* Delayed acknowledgements after 20 ms, retransmission timeouts from 120 ms on: about what Linux does. lwIP's own
  * 250 ms make for timeouts of 1.5 s, since they are counted in slow ticks of twice as much, three at least. */
 #define TCP_TMR_INTERVAL 20
+/* lwiperf counts its seconds in polls, each of two slow ticks, of two timer intervals each: this is 10 s, in a u8. */
+#define LWIPERF_TCP_MAX_IDLE_SEC (10000 / (2 * 2 * TCP_TMR_INTERVAL))
 /* TIME_WAIT for 30 s. */
 #define TCP_MSL 15000UL
 /* The pools are malloc'ed and bounded otherwise than lwIP's checks expect. */
