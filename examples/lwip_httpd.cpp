@@ -51,10 +51,11 @@ mstack::Expected<void> serve(mstack_lwip::Netif& netif, http::LwipServer& server
     if (const auto ran = netif.run_once(500ms); !ran) return ran;
     if (workers.lost_one()) return mstack::failure(ECHILD, "the process of another queue has ended");
   }
-  // Responses that are being sent are finished, if that does not take too long.
+  // All queues at the same time: responses that are being sent are finished, if that does not take too long.
+  workers.end();
   server.end_soon();
   const auto deadline = std::chrono::steady_clock::now() + 5s;
-  while (server.connections() != 0 && std::chrono::steady_clock::now() < deadline)
+  while ((server.connections() != 0 || !workers.all_done()) && std::chrono::steady_clock::now() < deadline)
     if (const auto ran = netif.run_once(50ms); !ran) return ran;
   server.abort();
   return netif.flush();
@@ -93,7 +94,8 @@ int run(const Options& options) {
   std::fflush(stdout);
 
   mstack_lwip::Workers workers(options.queues);
-  if (workers.error() != 0) return fail(std::string("cannot fork: ") + std::strerror(workers.error()));
+  if (workers.error() != 0)
+    return fail(std::string("cannot begin a process for each queue: ") + std::strerror(workers.error()));
   mstack_lwip::Netif netif(vport->queue(workers.queue()));
   http::LwipTimeouts timeouts;
   if (options.timeout_s != 0)

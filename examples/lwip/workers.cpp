@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "workers.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <utility>
 
 namespace mstack_lwip {
 
 Workers::Workers(std::size_t queues) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+    error_ = errno;
+    return;
+  }
+  all_done_ = ends[0];
+  done_ = ends[1];
   const pid_t first = ::getpid();
   for (std::size_t queue = 1; queue < queues; ++queue) {
     const pid_t pid = ::fork();
@@ -31,10 +41,22 @@ Workers::Workers(std::size_t queues) {
 }
 
 Workers::~Workers() {
-  for (const pid_t pid : others_) ::kill(pid, SIGTERM);
+  if (done_ >= 0) ::close(done_);
+  if (all_done_ >= 0) ::close(all_done_);
+  end();
   for (const pid_t pid : others_)
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
+}
+
+void Workers::end() const {
+  for (const pid_t pid : others_) ::kill(pid, SIGTERM);
+}
+
+bool Workers::all_done() {
+  if (done_ >= 0) ::close(std::exchange(done_, -1));
+  char nothing = 0;
+  return ::read(all_done_, &nothing, sizeof(nothing)) == 0;
 }
 
 bool Workers::lost_one() {

@@ -137,29 +137,37 @@ TEST_F(LwipHttp, BesideTheKernelsNginx) {
 
 // SIGTERM: the response that is being sent is finished, new connections are refused, and the claim ends.
 TEST_F(LwipHttp, EndsCleanlyInTheMiddleOfATransfer) {
-  Process server = start_httpd();
-  Fd client = raw_connection();
-  // So little that the server cannot be done with the response before it is read.
-  const int little = 65536;
-  check(::setsockopt(client.get(), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), "SO_RCVBUF");
-  const std::string request = "GET /bytes/10000000 HTTP/1.1\r\nHost: x\r\n\r\n";
-  check(::send(client.get(), request.data(), request.size(), MSG_NOSIGNAL), "send");
-  ASSERT_TRUE(wait_for(client.get(), POLLIN, Deadline{}));
-  server.signal(SIGTERM);
-  EXPECT_TRUE(eventually([&] {
-    const Fd late = world().wire().run([] { return make_socket(IPPROTO_TCP, false); });
-    const SocketAddress address{Endpoint{host4, http_port}};
-    return ::connect(late.get(), address.get(), address.size) != 0 && errno == ECONNREFUSED;
-  }));
-  EXPECT_TRUE(server.running()) << "refused, since it had ended";
-  const auto response = read_to_end(client.get());
-  ASSERT_TRUE(response);
-  EXPECT_EQ(response->size(), response->find("\r\n\r\n") + 4 + 10'000'000);
-  client.reset();
-  const auto exit = server.wait();
-  ASSERT_TRUE(exit);
-  EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0})) << server.err();
-  EXPECT_EQ(pins().claims().size(), 0U);
+  for (const std::string queues : {"1", "4"}) {
+    Process server = start_httpd({"--queues", queues});
+    Fd client = raw_connection();
+    // So little that the server cannot be done with the response before it is read.
+    const int little = 65536;
+    check(::setsockopt(client.get(), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), "SO_RCVBUF");
+    const std::string request = "GET /bytes/10000000 HTTP/1.1\r\nHost: x\r\n\r\n";
+    check(::send(client.get(), request.data(), request.size(), MSG_NOSIGNAL), "send");
+    ASSERT_TRUE(wait_for(client.get(), POLLIN, Deadline{}));
+    server.signal(SIGTERM);
+    const auto refused = [&] {
+      const Fd late = world().wire().run([] { return make_socket(IPPROTO_TCP, false); });
+      const SocketAddress address{Endpoint{host4, http_port}};
+      return ::connect(late.get(), address.get(), address.size) != 0 && errno == ECONNREFUSED;
+    };
+    // So many in a row that each queue has its part of them.
+    EXPECT_TRUE(eventually([&] {
+      for (int i = 0; i < 20; ++i)
+        if (!refused()) return false;
+      return true;
+    }));
+    EXPECT_TRUE(server.running()) << "refused, since it had ended";
+    const auto response = read_to_end(client.get());
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->size(), response->find("\r\n\r\n") + 4 + 10'000'000);
+    client.reset();
+    const auto exit = server.wait();
+    ASSERT_TRUE(exit);
+    EXPECT_EQ(*exit, (Exit{.code = 0, .signal = 0})) << server.err();
+    EXPECT_EQ(pins().claims().size(), 0U);
+  }
 }
 
 TEST_F(LwipHttp, AKernelClientOnTheSameHost) {
