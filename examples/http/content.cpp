@@ -21,7 +21,7 @@ namespace {
 constexpr std::uint64_t most_in_memory = 256 * 1024;  // of one file
 constexpr std::size_t most_known = 64 * 1024 * 1024;  // of all of them
 constexpr std::size_t most_known_files = 4096;
-constexpr std::uint64_t block = 128 * 1024;  // of a larger file, at once
+constexpr std::uint64_t block = 32 * 1024;  // of a larger file, at once: memory of each who does not read it
 
 class Descriptor {
  public:

@@ -2,8 +2,10 @@
 //
 // What lwIP's connections share, its segments, no host can take from the others.
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <sstream>
 
 #include "net/lwip_fixture.hpp"
 
@@ -89,6 +91,29 @@ TEST_F(LwipShare, AThousandWhoReadNothing) {
     check(::send(deaf.back().get(), request.data(), request.size(), MSG_NOSIGNAL), "send");
   }
   for (const Fd& fd : deaf) ASSERT_TRUE(wait_for(fd.get(), POLLIN, Deadline{})) << "nothing of a response";
+  expect_serves();
+}
+
+// What is read of a file is memory as long as it is not sent, so it is read as it is sent.
+TEST_F(LwipShare, AThousandWhoReadNothingOfAFile) {
+  const std::string root = folder("www");
+  write_file(root + "/file", noise(400'000, 4));
+  const Process server = start_httpd({"--root", root, "--timeout", "3600"});
+  const auto resident = [&] {
+    std::istringstream pages(read_file("/proc/" + std::to_string(server.pid()) + "/statm"));
+    std::size_t virtual_pages = 0, resident_pages = 0;
+    pages >> virtual_pages >> resident_pages;
+    return resident_pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  };
+  const std::size_t before = resident();
+  const std::string request = "GET /file HTTP/1.1\r\nHost: x\r\n\r\n";
+  std::vector<Fd> deaf;
+  for (int i = 0; i < 1000; ++i) {
+    deaf.push_back(raw_connection());
+    check(::send(deaf.back().get(), request.data(), request.size(), MSG_NOSIGNAL), "send");
+  }
+  for (const Fd& fd : deaf) ASSERT_TRUE(wait_for(fd.get(), POLLIN, Deadline{})) << "nothing of a response";
+  EXPECT_LT((resident() - before) / deaf.size(), 100'000U) << "bytes for each of them";
   expect_serves();
 }
 
