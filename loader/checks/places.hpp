@@ -36,7 +36,7 @@ struct Occupant {
   bool multistack = false;  // it is MultiStack's, or a member of the chain is
 };
 
-// Pure. `features` as net::xdp_features() gives them.
+// Pure, but for what is said of a foreign program. `features` as net::xdp_features() gives them.
 Check judge_interface(const net::Link& link, std::optional<std::uint64_t> features, Occupant occupant);
 Check judge_stripping(const std::string& name, const net::TagStripping& stripping);
 

@@ -98,7 +98,7 @@ Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapa
   if (!*link) return std::nullopt;
   const auto target = link_target((*link)->get());
   if (!target) return std::unexpected(target.error());
-  if (!device || target->ifindex != device->ifindex || target->program != device->xdp_program) {
+  if (!device || !is_target(*target, device->ifindex, device->xdp_program)) {
     remove_link(path);
     return std::nullopt;
   }

@@ -59,7 +59,7 @@ bool is_pinned_to(const std::string& path, std::uint32_t ifindex, std::uint32_t 
   const auto link = open_link(path);
   if (!link || !*link) return false;
   const auto target = link_target((*link)->get());
-  return target && target->ifindex == ifindex && target->program == program;
+  return target && is_target(*target, ifindex, program);
 }
 
 std::string temporary_pin(const std::string& path) {

@@ -28,6 +28,9 @@ struct LinkTarget {
   std::uint64_t cgroup_id = 0;
 };
 Expected<LinkTarget> link_target(int link);
+inline bool is_target(const LinkTarget& target, std::uint32_t ifindex, std::uint32_t program) {
+  return target.ifindex == ifindex && target.program == program;
+}
 // What MultiStack's program on an uplink is called.
 inline constexpr const char* uplink_program = "uplink_rx";
 // Empty if it has none. EPERM: only root is told.

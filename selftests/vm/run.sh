@@ -153,7 +153,7 @@ boot() {
   date +%s >"$out/started"
   "${beside[@]}" timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu max -machine q35 \
     -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
-    -initrd "$out/initramfs" -append 'console=ttyS0 quiet panic=-1 oops=panic no_timer_check log_buf_len=8M' \
+    -initrd "$out/initramfs" -append 'console=ttyS0 quiet panic=-1 oops=panic no_timer_check nowatchdog log_buf_len=8M' \
     -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" || status=$?
   date +%s >"$out/ended"
   ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
