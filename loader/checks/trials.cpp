@@ -179,7 +179,6 @@ Check namespaces_check(const Expected<net::NetnsScope>& entered) {
   return failed("namespaces", tried.error(),
                 code == ENOSPC   ? "too many: raise the limit (sysctl -w user.max_net_namespaces=10000)"
                 : code == EINVAL ? "the kernel has none (CONFIG_NET_NS)"
-                : code == EAGAIN ? "too many threads: raise the limit (TasksMax= in a service, pids.max, ulimit -u)"
                 : code == EROFS  ? "let it write there (/proc/sys and /sys are read-only in many containers)"
                                  : as_root);
 }

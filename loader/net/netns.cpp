@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 
 namespace mstack::net {
 namespace {
@@ -47,20 +46,9 @@ Expected<Netns> Netns::current() {
 }
 
 Expected<Netns> Netns::create_anonymous() {
-  Expected<Netns> made = failure(EAGAIN, "no thread has run");
-  const auto make = [&made] {
-    if (::unshare(CLONE_NEWNET) < 0)
-      made = system_failure(errno, "cannot make a network namespace");
-    else
-      made = current();
-  };
-  // On a thread of its own: whatever fails, the caller's stays where it is.
-  try {
-    std::thread(make).join();
-  } catch (const std::system_error& error) {
-    return system_failure(error.code().value(), "cannot make a network namespace without a thread");
-  }
-  return made;
+  const auto scope = NetnsScope::enter_new();
+  if (!scope) return std::unexpected(scope.error());
+  return current();
 }
 
 Expected<Netns> Netns::open(const std::string& path) {
@@ -87,6 +75,13 @@ Expected<NetnsScope> NetnsScope::enter(const Netns& netns) {
   auto home = open_current();
   if (!home) return std::unexpected(home.error());
   if (::setns(netns.fd(), CLONE_NEWNET) < 0) return system_failure(errno, "cannot enter a network namespace");
+  return NetnsScope(std::move(*home));
+}
+
+Expected<NetnsScope> NetnsScope::enter_new() {
+  auto home = open_current();
+  if (!home) return std::unexpected(home.error());
+  if (::unshare(CLONE_NEWNET) < 0) return system_failure(errno, "cannot make a network namespace");
   return NetnsScope(std::move(*home));
 }
 

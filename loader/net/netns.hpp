@@ -36,6 +36,7 @@ class Netns {
 class NetnsScope {
  public:
   static Expected<NetnsScope> enter(const Netns& netns);
+  static Expected<NetnsScope> enter_new();  // with nothing in it but a loopback device that is down
   NetnsScope(NetnsScope&& other) noexcept : home_(std::move(other.home_)) {}
   NetnsScope& operator=(NetnsScope&&) = delete;
   ~NetnsScope();
