@@ -38,9 +38,10 @@ source $here/wires.sh
 # On other uplinks than a veth: what a driver can get wrong.
 uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World|Guard|Vlan|Jumbo|RawSockets)'
 # One of every kind of what kernels differ in: each program loads and runs, and is hooked, pinned and replaced; sockets and
-# their end; rings, redirects, routes, the slow path. And what this machine's kernel may lack: SCTP, DCCP, VLANs.
+# their end; rings, redirects, routes, the slow path; a vport's namespace. And what this machine's kernel may lack: SCTP,
+# DCCP, VLANs.
 quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRxSteer|VportRx|VportTxRoute|VportTxSlow|VportTxAnswer)'
-quick_filter+='|^net\.(LateBind|Doctor|Chain\.A(lone|Filter)|Guard\.Packet|Jumbo\.|Mstackd/Lifetime\.Close|OtherProtocols|VlanTest)'
+quick_filter+='|^net\.(LateBind|ThreadsShort|Doctor|Chain\.A(lone|Filter)|Guard\.Packet|Jumbo\.|Mstackd/Lifetime\.Close|OtherProtocols|VlanTest)'
 quick_filter+='|^net\.Modes/(Steering\.(Udp|Every)|Transmit\.(OnLink|ThroughAGateway)|VlanTraffic\.(AStack|AsMuchAsFits/native)'
 quick_filter+='|GuardEach\.TheOwner|Peers\..*/native)'
 quick_uplink_filter='^net\.Modes/(Steering\.Udp|Transmit\.OnLink)'
