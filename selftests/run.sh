@@ -84,4 +84,11 @@ if ((${#labels[@]})); then
   arguments+=(-L "^($(IFS='|'; echo "${labels[*]}"))\$")
 fi
 [[ -z $filter ]] || arguments+=(-R "$filter")
-ctest "${arguments[@]}"
+printed=$build/Testing/printed
+mkdir -p "${printed%/*}"
+ctest "${arguments[@]}" | tee "$printed" && exit
+status=$?
+# What failed inside of a virtual machine is far above by now.
+grep '^failed on ' "$printed" || true
+sed -n '/^The following tests FAILED:/,$p' "$printed"
+exit "$status"

@@ -25,6 +25,12 @@ def skip_reason(output):
     return " ".join(found.group(1).split()) if found else "no reason given"
 
 
+def failure(output):
+    """Where the test first failed, and what gtest said of it."""
+    found = re.search(r"^\S*?([^/\s]+:\d+): Failure\n(.*?)\n(?=\[|\S+:\d+: |\n|\Z)", output, re.S | re.M)
+    return f"{found.group(1)}: {' '.join(found.group(2).split())[:300]}" if found else "it ended without saying why"
+
+
 def mode_of(name):
     """The XDP mode that a test is of, by its name: Suite.Name/native_IPv4."""
     found = re.search(r"/(native|generic)(?:_|$)", name)
@@ -36,7 +42,7 @@ class Run:
         self.version, self.uplink, self.tests = directory.name.split("-")
         self.log = directory / "log"
         self.kernel, self.note = self.version, None
-        self.passed, self.failed, self.skipped = collections.Counter(), [], collections.Counter()
+        self.passed, self.failed, self.skipped = collections.Counter(), {}, collections.Counter()
         text = lambda name: (directory / name).read_text().strip() if (directory / name).exists() else None
         self.not_run = text("not-run")
         if self.not_run:
@@ -56,7 +62,7 @@ class Run:
             elif case.get("status") == "notrun" and "SKIP" in (case.find("skipped").get("message") or ""):
                 self.skipped[skip_reason(output)] += 1
             else:
-                self.failed.append(case.get("name"))
+                self.failed[case.get("name")] = failure(output)
         if not self.failed and text("status") != "0":
             self.note = "ctest failed"
         if complaints := text("complaints"):
@@ -124,8 +130,10 @@ def main():
         if run.bad:
             lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
             print(f"--- the end of {run.log}", *lines[-60:], "---", sep="\n")
-        for name in run.failed:
-            print(f"failed on {run.kernel}, {DRIVERS[run.uplink]}: {name}")
+        for name, why in run.failed.items():
+            print(f"failed on {run.kernel}, {DRIVERS[run.uplink]}: {name}: {why}")
+        if run.note:
+            print(f"failed on {run.kernel}, {DRIVERS[run.uplink]}: {run.note}")
     print(table([HEAD, *(run.row() for run in runs)]))
     if logs := [str(run.log) for run in runs if run.log.exists()]:
         print("logs:", *logs)
