@@ -12,6 +12,7 @@
 #include "daemon/chain.hpp"
 #include "daemon/pin_dir.hpp"
 #include "daemon/takeover_plan.hpp"
+#include "maps.hpp"
 #include "net/tag_stripping.hpp"
 #include "net/xdp_features.hpp"
 
@@ -92,10 +93,16 @@ Check interface_check(const std::string& name, const std::string& pin_dir) {
   const auto link = links->find(name);
   if (!link) return failed("interface " + name, link.error().code == ENODEV ? no_interface(name) : link.error());
   const auto features = net::xdp_features(link->ifindex);
-  Occupant occupant = {.chain = daemon::chain::is_on(*link), .multistack = daemon::chain::has_multistack(*link)};
-  if (!occupant.chain && link->xdp_program != 0)
+  Occupant occupant = {.chain = daemon::chain::is_on(*link)};
+  if (occupant.chain) {
+    const auto claims = maps::open_pinned(pin_dir, maps::definition("claims"), maps::Access::read);
+    occupant.multistack = claims && daemon::chain::is_member(claims->get(), *link);
+    if (!occupant.multistack)
+      if (const auto may = daemon::chain::may_join(*link); !may) return failed("interface " + name, may.error());
+  } else if (link->xdp_program != 0) {
     occupant.multistack = daemon::is_pinned_to(daemon::link_pin(pin_dir, daemon::uplink_link_name(link->ifindex)),
                                                link->ifindex, link->xdp_program);
+  }
   return judge_interface(*link, features ? *features : std::nullopt, occupant);
 }
 

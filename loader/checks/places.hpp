@@ -17,7 +17,7 @@ namespace mstack::checks {
 Check cgroup_check(const std::string& path);  // empty: wherever the hierarchy is mounted
 Check pin_dir_check(const std::string& path);
 // Of the calling thread's network namespace. Nothing is attached. What is attached is MultiStack's if a link in the pin
-// directory holds it.
+// directory holds it, or if, in a chain, it uses the claims that are pinned there.
 Check interface_check(const std::string& name, const std::string& pin_dir);
 bool has_vlans(const std::string& name);  // VLAN devices on it
 // Whether XDP sees their tags.
@@ -33,7 +33,7 @@ Expected<void> may_be_uplink(const net::Link& link);  // pure: by what it is, wh
 // The XDP program that an interface has.
 struct Occupant {
   bool chain = false;       // it calls the members of a chain; mstackd joins that
-  bool multistack = false;  // it is MultiStack's, or a member of the chain is
+  bool multistack = false;  // it is this MultiStack's, or a member of the chain is
 };
 
 // Pure, but for what is said of a foreign program. `features` as net::xdp_features() gives them.

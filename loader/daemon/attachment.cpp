@@ -108,7 +108,7 @@ Expected<std::optional<Attachment>> Attachment::take_over(const Datapath& datapa
 }
 
 bool Attachment::is_on(const net::Link& device) const {
-  if (chained_) return chain::is_member(*datapath_, device);
+  if (chained_) return chain::is_member(datapath_->map("claims"), device);
   return is_pinned_to(datapath_->pins().link(uplink_link_name(ifindex_)), device.ifindex, device.xdp_program);
 }
 

@@ -33,6 +33,7 @@ namespace mstack::daemon::chain {
 namespace {
 
 constexpr int max_members = 10;  // libxdp's limit
+constexpr int nobody = -1;       // for a map of claims: no member is ours
 
 struct Member {
   std::uint32_t id;
@@ -41,12 +42,12 @@ struct Member {
   std::string pin;  // to which "link" or "prog" is to be added
 };
 
-std::optional<Member> read_member(const Datapath* datapath, std::string pin) {
+std::optional<Member> read_member(int claims, std::string pin) {
   const Fd program(::bpf_obj_get((pin + "prog").c_str()));
   bpf_prog_info info = {};
   __u32 size = sizeof(info);
   if (!program || ::bpf_obj_get_info_by_fd(program.get(), &info, &size) < 0) return std::nullopt;
-  const bool ours = datapath && maps::is_used_by(program.get(), datapath->map("claims"));
+  const bool ours = claims >= 0 && maps::is_used_by(program.get(), claims);
   return Member{.id = info.id, .name = info.name, .ours = ours, .pin = std::move(pin)};
 }
 
@@ -57,10 +58,10 @@ std::filesystem::path directory_of_chains() {
   return std::filesystem::path(bpffs != nullptr ? bpffs : "/sys/fs/bpf") / "xdp";
 }
 
-std::vector<Member> read_chain(const Datapath* datapath, const std::filesystem::path& directory) {
+std::vector<Member> read_chain(int claims, const std::filesystem::path& directory) {
   std::vector<Member> members;
   for (int i = 0; i < max_members; ++i) {
-    auto member = read_member(datapath, directory / ("prog" + std::to_string(i) + "-"));
+    auto member = read_member(claims, directory / ("prog" + std::to_string(i) + "-"));
     if (!member) break;
     members.push_back(std::move(*member));
   }
@@ -72,9 +73,9 @@ std::string name_of(std::uint32_t ifindex, std::uint32_t dispatcher) {
 }
 
 // Of the chain that is on the device; none: no chain is.
-std::vector<Member> members_on(const Datapath* datapath, const net::Link& device) {
+std::vector<Member> members_on(int claims, const net::Link& device) {
   if (device.xdp_program == 0) return {};
-  return read_chain(datapath, directory_of_chains() / name_of(device.ifindex, device.xdp_program));
+  return read_chain(claims, directory_of_chains() / name_of(device.ifindex, device.xdp_program));
 }
 
 // Out of all chains of the ifindex but those of one dispatcher: of a device that is out of reach, and of what an
@@ -90,7 +91,7 @@ void cut_out(const Datapath& datapath, std::uint32_t ifindex, std::uint32_t but 
   }
   for (const auto& chain : chains) {
     bool cut = false;
-    for (const Member& member : read_chain(&datapath, chain)) {
+    for (const Member& member : read_chain(datapath.map("claims"), chain)) {
       if (!member.ours) continue;
       for (const char* what : {"link", "prog"}) (void)::unlink((member.pin + what).c_str());
       cut = true;
@@ -206,33 +207,32 @@ std::vector<std::uint32_t> our_ids(const std::vector<Member>& members) {
 }  // namespace
 
 bool is_on(const net::Link& device) {
-  return !members_on(nullptr, device).empty();
+  return !members_on(nobody, device).empty();
 }
 
-bool has_multistack(const net::Link& device) {
-  const auto members = members_on(nullptr, device);
-  return std::ranges::find(members, uplink_program, &Member::name) != members.end();
+Expected<void> may_join(const net::Link& device) {
+  const auto members = members_on(nobody, device);
+  const auto other = std::ranges::find(members, uplink_program, &Member::name);
+  if (other == members.end()) return {};
+  const std::string id = std::to_string(other->id);
+  return failure(EBUSY, "another MultiStack is in the chain: " + other->name + " (id " + id +
+                            "); end it, or remove it (xdp-loader unload " + device.name + " --id " + id + ")");
 }
 
-bool is_member(const Datapath& datapath, const net::Link& device) {
-  return !our_ids(members_on(&datapath, device)).empty();
+bool is_member(int claims, const net::Link& device) {
+  return !our_ids(members_on(claims, device)).empty();
 }
 
 Expected<void> join(const Datapath& datapath, const net::Link& device, bool native) {
   if (::libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_EXT, nullptr) != 1)
     return failure(EOPNOTSUPP, "this kernel cannot chain XDP programs (it takes none of type EXT)");
-  for (const Member& member : members_on(&datapath, device)) {
-    if (member.name != uplink_program) continue;
-    const std::string id = std::to_string(member.id);
-    return failure(EBUSY, "another MultiStack is in the chain: " + member.name + " (id " + id +
-                              "); end it, or remove it (xdp-loader unload " + device.name + " --id " + id + ")");
-  }
+  if (auto may = may_join(device); !may) return may;
   return in_child([&] { return add(datapath, device.ifindex, native); });
 }
 
 Expected<bool> take_over(const Datapath& datapath, const net::Link& device) {
   cut_out(datapath, device.ifindex, device.xdp_program);
-  const auto earlier = our_ids(members_on(&datapath, device));
+  const auto earlier = our_ids(members_on(datapath.map("claims"), device));
   if (earlier.empty()) return false;
   // Ours first, then the earlier one out: a packet that both see is decided by the first of them, by the same maps.
   const bool native = device.xdp == net::XdpAttached::native;
@@ -246,7 +246,7 @@ Expected<bool> take_over(const Datapath& datapath, const net::Link& device) {
 void leave(const Datapath& datapath, std::uint32_t ifindex) {
   __u32 dispatcher = 0;
   (void)::bpf_xdp_query_id(static_cast<int>(ifindex), 0, &dispatcher);
-  const auto ours = our_ids(read_chain(&datapath, directory_of_chains() / name_of(ifindex, dispatcher)));
+  const auto ours = our_ids(read_chain(datapath.map("claims"), directory_of_chains() / name_of(ifindex, dispatcher)));
   std::array<char, IF_NAMESIZE> name = {};
   if (!ours.empty()) {
     if (auto removed = in_child([&] { return remove(ours, ifindex); }); !removed)

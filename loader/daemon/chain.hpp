@@ -17,11 +17,11 @@ namespace mstack::daemon::chain {
 
 // Whether a chain is on the device that we could become a member of.
 bool is_on(const net::Link& device);
-// Whether a MultiStack is in it, by the name of its program: this one or another.
-bool has_multistack(const net::Link& device);
-// Whether we are in it. A member is ours if it uses our maps: what was written down of it may be lost, and was not
-// before it was attached.
-bool is_member(const Datapath& datapath, const net::Link& device);
+// EBUSY: a MultiStack is in it, by the name of its program. To be asked by one that is not.
+Expected<void> may_join(const net::Link& device);
+// Whether we are in it. A member is ours if it uses our map of claims: what was written down of it may be lost, and was
+// not before it was attached.
+bool is_member(int claims, const net::Link& device);
 
 // Into the chain that is there, or a new one. EOPNOTSUPP: this kernel, or libxdp, cannot; EBUSY: no chain of which we
 // can be a member is there; otherwise why the driver does not have the mode.

@@ -110,7 +110,7 @@ Expected<void> Uplinks::leave_unrecorded_chains() {
   const auto devices = links_->all();
   if (!devices) return std::unexpected(devices.error());
   for (const net::Link& device : *devices) {
-    if (uplinks_.contains(device.ifindex) || !chain::is_member(*datapath_, device)) continue;
+    if (uplinks_.contains(device.ifindex) || !chain::is_member(datapath_->map("claims"), device)) continue;
     leave_egress(device.ifindex);
     chain::leave(*datapath_, device.ifindex);
   }

@@ -83,6 +83,14 @@ class Chain : public NetTest {
       if (entry["name"] == name) return entry;
     return nullptr;
   }
+  // What `mstack doctor` says of the uplink: state and text.
+  std::pair<std::string, std::string> examined(std::vector<std::string> arguments = {}) const {
+    arguments.insert(arguments.end(), {"doctor", "--json", "--cgroup", world().cgroup(), uplink});
+    const auto report = nlohmann::json::parse(world().command(arguments).out);
+    for (const auto& line : report["checks"])
+      if (line["name"] == "interface up0") return {line["state"], line["text"]};
+    return {};
+  }
   // The names of the chain's members on a device, by libxdp's pins, in their order.
   std::vector<std::string> members(const std::string& interface = uplink) const {
     return members(world().host(), interface);
@@ -222,13 +230,6 @@ TEST_F(Chain, AFilterThatWasThereBeforeUs) {
 
 // What the doctor says of an interface is what mstackd would do with it.
 TEST_F(Chain, TheDoctorKnowsIt) {
-  const auto examined = [&] {
-    const Completed result = world().command({"doctor", "--json", "--cgroup", world().cgroup(), uplink});
-    const auto report = nlohmann::json::parse(result.out);
-    for (const auto& line : report["checks"])
-      if (line["name"] == "interface up0") return std::pair<std::string, std::string>(line["state"], line["text"]);
-    return std::pair<std::string, std::string>();
-  };
   const std::pair<std::string, std::string> ours{"ok", "MultiStack is attached (native XDP, in a chain)"},
       others{"ok", "a chain of other XDP programs, which MultiStack joins (native XDP)"};
   EXPECT_EQ(examined(), ours);
@@ -431,6 +432,9 @@ TEST_F(Chain, AnotherMultiStackIsRefused) {
   EXPECT_EQ(refused.exit.code, 1);
   EXPECT_NE(refused.err.find("another MultiStack is in the chain: uplink_rx (id "), std::string::npos) << refused.err;
   EXPECT_EQ(members(), std::vector<std::string>{"uplink_rx"});
+  const auto [state, text] = examined({"--pin-dir", other});
+  EXPECT_EQ(state, "failed");
+  EXPECT_NE(refused.err.find(text), std::string::npos) << refused.err << "does not say: " << text;
 }
 
 TEST_F(Chain, GenericToo) {
