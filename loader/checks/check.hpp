@@ -4,6 +4,7 @@
 // does not start without those that are needed: both say the same words.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +40,12 @@ inline Check failed(std::string name, const Error& error, std::string_view advic
   std::string text = error.what;
   if (!advice.empty()) text.append(": ").append(advice);
   return {.name = std::move(name), .state = State::failed, .text = std::move(text), .code = error.code};
+}
+
+// What to do about an error: `otherwise`, unless we are not allowed to.
+inline const char* advice_for(const Error& error, const char* otherwise = "") {
+  return error.code == EPERM || error.code == EACCES ? "run this as root, outside of containers that take rights away"
+                                                     : otherwise;
 }
 
 // The first that failed, as mstackd's reason not to start.

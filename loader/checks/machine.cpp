@@ -62,7 +62,15 @@ Expected<void> can_write_sysctls() {
   return {};
 }
 
-// Whether the hard limit, up to which mstackd lifts its own, is one.
+// For the tries, and for mstackd after them: each vport's packet memory is locked. As far as this user may.
+void lift_memlock() {
+  rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+  if (::setrlimit(RLIMIT_MEMLOCK, &limit) == 0 || ::getrlimit(RLIMIT_MEMLOCK, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+// Whether it could not be lifted.
 bool memory_is_limited() {
   rlimit limit = {};
   return ::getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_max != RLIM_INFINITY;
@@ -125,7 +133,7 @@ Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter) 
         writable.error().code == EROFS
             ? "mstackd sets those of the devices that it makes: let it write there (/proc/sys is read-only in "
               "many containers)"
-            : "run this as root");
+            : advice_for(writable.error(), "mount /proc"));
   if (rp_filter == "1" || rp_filter == "2")
     return warning("sysctls", "net.ipv4.conf.all.rp_filter=" + std::string(rp_filter) +
                                   " drops what stacks send to this host's own IPv4 addresses: sysctl -w "
@@ -134,6 +142,7 @@ Check sysctls_check(const Expected<void>& writable, std::string_view rp_filter) 
 }
 
 Needed needed_of_machine() {
+  lift_memlock();
   Needed needed;
   needed.checks.push_back(kernel_check(release_of_kernel()));
   const auto effective = effective_capabilities();

@@ -13,7 +13,7 @@
 namespace mstack::checks {
 
 // What is needed. Each feature is tried rather than guessed from the kernel's version: programs, devices and sockets
-// are made in a network namespace that goes when this returns.
+// are made in a network namespace that goes when this returns. Lifts this process's limit of locked memory.
 struct Needed {
   std::vector<Check> checks;
   bool maps_bound_rings = false;    // whether the rings of an AF_XDP socket can be mapped once it is bound: Linux 6.4

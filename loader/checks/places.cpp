@@ -65,17 +65,22 @@ Expected<void> may_be_uplink(const net::Link& link) {
   return {};
 }
 
-Check judge_interface(const net::Link& link, std::optional<std::uint64_t> features, Occupant occupant) {
+Check judge_interface(const net::Link& link, const Expected<std::optional<std::uint64_t>>& found, Occupant occupant) {
   const std::string name = "interface " + link.name;
   if (const auto fit = may_be_uplink(link); !fit) return failed(name, fit.error());
-  if (occupant.multistack)
-    return good(name, fmt::format("MultiStack is attached ({} XDP{})", net::name_of(link.xdp),
-                                  occupant.chain ? ", in a chain" : ""));
+  if (occupant.multistack) {
+    const auto attached =
+        fmt::format("MultiStack is attached ({} XDP{})", net::name_of(link.xdp), occupant.chain ? ", in a chain" : "");
+    if (link.xdp == net::XdpAttached::native) return good(name, attached);
+    return warning(name, attached + ": slower than native; mstackd's log says why it is not that");
+  }
   if (occupant.chain)
     return good(name,
                 fmt::format("a chain of other XDP programs, which MultiStack joins ({} XDP)", net::name_of(link.xdp)));
   if (link.xdp_program != 0) return failed(name, foreign_program(link));
   const char* down = link.up ? "" : "; it is down";
+  if (!found) return warning(name, found.error().what);
+  const auto features = *found;
   if (!features)
     return good(name, fmt::format("what its driver can is not known before Linux 6.3: attach it and see{}", down));
   if ((*features & net::xdp_basic) == 0 || (*features & net::xdp_redirect) == 0)
@@ -92,7 +97,7 @@ Check interface_check(const std::string& name, const std::string& pin_dir) {
   if (!links) return failed("interface " + name, links.error());
   const auto link = links->find(name);
   if (!link) return failed("interface " + name, link.error().code == ENODEV ? no_interface(name) : link.error());
-  const auto features = net::xdp_features(link->ifindex);
+  if (const auto fit = may_be_uplink(*link); !fit) return failed("interface " + name, fit.error());
   Occupant occupant = {.chain = daemon::chain::is_on(*link)};
   if (occupant.chain) {
     const auto claims = maps::open_pinned(pin_dir, maps::definition("claims"), maps::Access::read);
@@ -103,7 +108,7 @@ Check interface_check(const std::string& name, const std::string& pin_dir) {
     occupant.multistack = daemon::is_pinned_to(daemon::link_pin(pin_dir, daemon::uplink_link_name(link->ifindex)),
                                                link->ifindex, link->xdp_program);
   }
-  return judge_interface(*link, features ? *features : std::nullopt, occupant);
+  return judge_interface(*link, net::xdp_features(link->ifindex), occupant);
 }
 
 bool has_vlans(const std::string& name) {

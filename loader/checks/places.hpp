@@ -36,8 +36,8 @@ struct Occupant {
   bool multistack = false;  // it is this MultiStack's, or a member of the chain is
 };
 
-// Pure, but for what is said of a foreign program. `features` as net::xdp_features() gives them.
-Check judge_interface(const net::Link& link, std::optional<std::uint64_t> features, Occupant occupant);
+// Pure, but for what is said of a foreign program. `found` as net::xdp_features() gives it.
+Check judge_interface(const net::Link& link, const Expected<std::optional<std::uint64_t>>& found, Occupant occupant);
 Check judge_stripping(const std::string& name, const net::TagStripping& stripping);
 
 }  // namespace mstack::checks

@@ -32,13 +32,6 @@
 namespace mstack::checks {
 namespace {
 
-constexpr const char* as_root = "run this as root, outside of containers that take rights away";
-
-// What to do about a kernel that does not know what it is asked for; or that does not let us.
-const char* advice_for(const Error& error, const char* if_unknown) {
-  return error.code == EPERM || error.code == EACCES ? as_root : if_unknown;
-}
-
 // A program that returns a number, and is called mstack_trial.
 Expected<Fd> load_program(bpf_prog_type type, int verdict) {
   const bpf_insn instructions[] = {
@@ -106,7 +99,7 @@ std::vector<Check> af_xdp_checks(net::Links& links, Needed& needed) {
     return {failed("af_xdp", tried.error(),
                    code == EAFNOSUPPORT ? "the kernel has none (CONFIG_XDP_SOCKETS)"
                    : code == ENOBUFS    ? raise_memlock
-                                        : as_root)};
+                                        : advice_for(tried.error()))};
   }
   needed.maps_bound_rings = tried->maps_bound_rings;
   needed.takes_multi_buffer = tried->multi_buffer;
@@ -134,16 +127,16 @@ Expected<net::OwnedLink> make_veth(net::Links& links) {
 Check veth_check(const Expected<net::OwnedLink>& veth, const Expected<Fd>& program) {
   constexpr const char* advice = "load the module (modprobe veth), or use a kernel with CONFIG_VETH";
   if (!veth) return failed("veth", veth.error(), advice_for(veth.error(), advice));
-  if (!program) return failed("veth", program.error(), as_root);
+  if (!program) return failed("veth", program.error(), advice_for(program.error()));
   const auto link = daemon::create_link(program->get(), static_cast<int>(veth->ifindex()), BPF_XDP, XDP_FLAGS_DRV_MODE);
-  if (!link) return failed("veth", link.error(), as_root);
+  if (!link) return failed("veth", link.error(), advice_for(link.error(), "use a kernel whose veth devices have XDP"));
   return good("veth", "veth devices with XDP");
 }
 
 Check tc_check(const Expected<net::OwnedLink>& veth) {
   if (!veth) return failed("tc", veth.error(), "it is tried on a veth");
   const auto program = load_program(BPF_PROG_TYPE_SCHED_CLS, TC_ACT_OK);
-  if (!program) return failed("tc", program.error(), as_root);
+  if (!program) return failed("tc", program.error(), advice_for(program.error()));
   if (const auto attached = net::attach_tc_ingress(veth->ifindex(), program->get()); !attached)
     return failed("tc", attached.error(),
                   advice_for(attached.error(),
@@ -168,8 +161,9 @@ Check sock_diag_check(bool& sees_bound_tcp) {
 
 Check bpf_check(const Expected<Fd>& program) {
   if (program) return good("bpf", "BPF programs can be loaded");
-  const int code = program.error().code;
-  return failed("bpf", program.error(), code == ENOSYS ? "the kernel has no BPF (CONFIG_BPF_SYSCALL)" : as_root);
+  return failed(
+      "bpf", program.error(),
+      program.error().code == ENOSYS ? "the kernel has no BPF (CONFIG_BPF_SYSCALL)" : advice_for(program.error()));
 }
 
 Check namespaces_check(const Expected<net::NetnsScope>& entered) {
@@ -180,7 +174,7 @@ Check namespaces_check(const Expected<net::NetnsScope>& entered) {
                 code == ENOSPC   ? "too many: raise the limit (sysctl -w user.max_net_namespaces=10000)"
                 : code == EINVAL ? "the kernel has none (CONFIG_NET_NS)"
                 : code == EROFS  ? "let it write there (/proc/sys and /sys are read-only in many containers)"
-                                 : as_root);
+                                 : advice_for(tried.error()));
 }
 
 // As libbpf finds them, to fit the programs to this kernel's structs.

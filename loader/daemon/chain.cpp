@@ -220,7 +220,13 @@ Expected<void> may_join(const net::Link& device) {
 }
 
 bool is_member(int claims, const net::Link& device) {
-  return !our_ids(members_on(claims, device)).empty();
+  // Pins go with their dispatcher, which another may have replaced since the device was looked at.
+  for (std::uint32_t dispatcher = device.xdp_program, now = 0;; dispatcher = now) {
+    if (!our_ids(read_chain(claims, directory_of_chains() / name_of(device.ifindex, dispatcher))).empty()) return true;
+    now = 0;
+    (void)::bpf_xdp_query_id(static_cast<int>(device.ifindex), 0, &now);
+    if (now == dispatcher) return false;
+  }
 }
 
 Expected<void> join(const Datapath& datapath, const net::Link& device, bool native) {

@@ -3,7 +3,6 @@
 
 #include <bpf/libbpf.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -61,10 +60,6 @@ int Datapath::map(std::string_view name) const {
 
 Expected<Datapath> Datapath::open(const PinDir& pins, const Config& config) {
   libbpf_set_print(print_libbpf);
-  // Kernels before 5.11 count maps and programs as locked memory; no harm later, also for the packet memory.
-  const rlimit unlimited = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
-  (void)::setrlimit(RLIMIT_MEMLOCK, &unlimited);
-
   Skeleton skeleton(mstack_bpf::open());
   if (!skeleton) return system_failure(errno, "cannot open the BPF programs");
   Datapath datapath(pins, std::move(skeleton));

@@ -294,6 +294,16 @@ TEST_F(Doctor, TooLittleLockedMemoryForOneSocket) {
     without({CAP_SYS_RESOURCE, CAP_IPC_LOCK})();
   };
   expect_missing(loss, "af_xdp", "LimitMEMLOCK=infinity");
+  // One that may be lifted is none.
+  const Report lifted = examine([] {
+    rlimit little = {};
+    check(::getrlimit(RLIMIT_MEMLOCK, &little), "getrlimit");
+    little.rlim_cur = 1 << 16;
+    check(::setrlimit(RLIMIT_MEMLOCK, &little), "setrlimit");
+    without({CAP_SYS_RESOURCE, CAP_IPC_LOCK})();
+  });
+  EXPECT_EQ(lifted.exit, done);
+  EXPECT_EQ(lifted.state("af_xdp"), "ok") << lifted.text("af_xdp");
 }
 
 TEST_F(Doctor, ProgramsThatAreNotCompiled) {

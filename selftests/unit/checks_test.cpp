@@ -56,7 +56,8 @@ TEST(Checks, WhatIsLessIsAWarning) {
   EXPECT_EQ(sysctls_check({}, "2").state, State::warning);
   EXPECT_EQ(sysctls_check({}, "1").state, State::warning);
   EXPECT_EQ(sysctls_check(failure(EROFS, "cannot write"), "1").state, State::failed);
-  EXPECT_EQ(sysctls_check(failure(EACCES, "cannot write"), "0").text, "cannot write: run this as root");
+  EXPECT_TRUE(sysctls_check(failure(EACCES, "cannot write"), "0").text.starts_with("cannot write: run this as root"));
+  EXPECT_EQ(sysctls_check(failure(ENOENT, "cannot write"), "0").text, "cannot write: mount /proc");
 }
 
 TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
@@ -69,6 +70,7 @@ TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
             good("interface eth0", "native XDP, AF_XDP without copying"));
   EXPECT_EQ(judge_interface(nic, std::nullopt, {}).state, State::good);
   EXPECT_EQ(judge_interface(nic, 0, {}).state, State::warning);
+  EXPECT_EQ(judge_interface(nic, failure(EIO, "no answer"), {}), warning("interface eth0", "no answer"));
   EXPECT_EQ(
       judge_interface(nic, net::xdp_basic, {}),
       warning("interface eth0",
@@ -90,6 +92,10 @@ TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
             "MultiStack is attached (native XDP, in a chain)");
   EXPECT_EQ(judge_interface(taken, native, {.chain = true}),
             good("interface eth0", "a chain of other XDP programs, which MultiStack joins (native XDP)"));
+  taken.xdp = net::XdpAttached::generic;
+  EXPECT_EQ(judge_interface(taken, native, {.multistack = true}),
+            warning("interface eth0",
+                    "MultiStack is attached (generic XDP): slower than native; mstackd's log says why it is not that"));
   net::Link virtual_router = nic;
   virtual_router.slave_kind = "vrf";
   EXPECT_EQ(judge_interface(virtual_router, native, {}).code, EOPNOTSUPP);
