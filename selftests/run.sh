@@ -90,5 +90,5 @@ ctest "${arguments[@]}" | tee "$printed" && exit
 status=$?
 # What failed inside of a virtual machine is far above by now.
 grep '^failed on ' "$printed" || true
-sed -n '/^The following tests FAILED:/,$p' "$printed"
+tac "$printed" | sed '/^The following tests FAILED:/q' | tac
 exit "$status"

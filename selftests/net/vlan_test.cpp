@@ -164,10 +164,11 @@ TEST_P(VlanTraffic, AStackReceivesAndSends) {
   Stack stack(world());
   const Claim claim = stack.claim(IPPROTO_UDP, service());
   const Fd socket = peer();
+  const auto of_no_vlan = pins().counter(MSTACK_RX_PASS_VLAN);  // what came while the uplink was being attached
   for (int i = 0; i < 20; ++i) expect_both_ways(stack, socket, std::to_string(i));
   // The first waited for the neighbour; the rest XDP has sent, where the uplink takes its frames.
   EXPECT_EQ(pins().counter(MSTACK_TX_SENT) > 0, native());
-  EXPECT_EQ(pins().counter(MSTACK_RX_PASS_VLAN), 0U);
+  EXPECT_EQ(pins().counter(MSTACK_RX_PASS_VLAN), of_no_vlan);
 }
 
 TEST_P(VlanTraffic, AsMuchAsFits) {

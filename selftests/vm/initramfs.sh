@@ -1,7 +1,9 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# The whole file system of the virtual machine: the built tree where it is on this machine, what it is linked with, the
-# tools that the tests call, and the modules of one kernel.
-# shellcheck shell=bash
+# initramfs.sh BUILD KERNEL JOB FILE: the whole file system of the virtual machine: the built tree where it is on this
+# machine, what it is linked with, the tools that the tests call, and the modules of one kernel. JOB is a shell script, the
+# guest's work; see init.
+set -euo pipefail
 
 # With their dependencies; what the kernel has built in, or lacks, is left out. They are loaded when they are asked for.
 guest_modules=(virtio_pci virtio_blk virtio_net e1000e veth dummy tun sch_ingress cls_bpf inet_diag tcp_diag udp_diag
@@ -35,7 +37,6 @@ copy_modules() {
   depmod -b "$root" "$release"
 }
 
-# make_initramfs BUILD KERNEL JOB FILE: JOB is a shell script, the guest's work; see init.
 make_initramfs() {
   local build=$1 kernel=$2 job=$3 file=$4 here root release binary tool cmake
   here=$(dirname "${BASH_SOURCE[0]}")
@@ -55,7 +56,7 @@ make_initramfs() {
   copy_libraries "$root" "${guest_tools[@]/#/"$root/usr/bin/"}"
   cp -r --parents /usr/lib/*/bpf "$root"  # libxdp's dispatcher, and the programs of xdp-filter
   # ctest will not start without the modules of cmake, though it reads none of them.
-  cmake=$(cmake --system-information 2>/dev/null | sed -n 's/^CMAKE_ROOT "\(.*\)"$/\1/p')
+  cmake=$(sed -n 's/^CMAKE_ROOT:INTERNAL=//p' "$build/CMakeCache.txt")
   mkdir -p "$root/$cmake/Modules"
   cp "$cmake/Modules/CMake.cmake" "$root/$cmake/Modules/" 2>/dev/null || true
   find "$build"/selftests/{bpf,net}_tests "$build"/loader "$build"/examples "$build"/libmstack -maxdepth 1 -type f \
@@ -76,3 +77,5 @@ make_initramfs() {
   (cd "$root" && find . | cpio --quiet -o -H newc) >"$file"
   rm -rf "$root"
 }
+
+make_initramfs "$@"

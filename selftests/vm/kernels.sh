@@ -63,18 +63,21 @@ fetch_kernel() {
 }
 
 unpack_kernel() {
-  local version=$1 flavour=$2 directory=$3 source package part unpacked
-  local sources=(own_apt "debian_apt $directory/apt")
-  [[ $version != newest ]] || sources=("debian_apt $directory/apt")
-  for source in "${sources[@]}"; do
-    # shellcheck disable=SC2086  # a command and its first argument
-    for package in $(kernel_packages "$version" "$flavour" $source 2>/dev/null | head -n 3); do
+  local version=$1 flavour=$2 directory=$3 archive source package part unpacked
+  for archive in own debian; do
+    source=(own_apt)
+    if [[ $archive == debian ]]; then
+      source=(debian_apt "$directory/apt")
+    elif [[ $version == newest ]]; then
+      continue
+    fi
+    for package in $(kernel_packages "$version" "$flavour" "${source[@]}" 2>/dev/null | head -n 3); do
       unpacked=$directory/$package
       if [[ ! -e $unpacked/complete ]]; then
         rm -rf "$unpacked" "$unpacked.deb"
         mkdir -p "$unpacked.deb"
-        # shellcheck disable=SC2046,SC2086
-        (cd "$unpacked.deb" && $source apt-get -q download $(kernel_parts "$package" $source) >&2) || continue
+        # shellcheck disable=SC2046
+        (cd "$unpacked.deb" && "${source[@]}" apt-get -q download $(kernel_parts "$package" "${source[@]}") >&2) || continue
         for part in "$unpacked.deb"/*.deb; do dpkg-deb -x "$part" "$unpacked" || continue 2; done
         rm -rf "$unpacked.deb"
         # Newer ones have all of it below usr/lib/modules.

@@ -27,8 +27,8 @@ def skip_reason(output):
 
 def failure(output):
     """Where the test first failed, and what gtest said of it."""
-    found = re.search(r"^\S*?([^/\s]+:\d+): Failure\n(.*?)\n(?=\[|\S+:\d+: |\n|\Z)", output, re.S | re.M)
-    return f"{found.group(1)}: {' '.join(found.group(2).split())[:300]}" if found else "it ended without saying why"
+    found = re.search(r"^(?:\S*/)?([^/\n]+): Failure\n(.*?)\n(?=\[|\S+:\d+: |\n|\Z)", output, re.S | re.M)
+    return f"{found.group(1)}: {' '.join(found.group(2).split())[:300]}" if found else None
 
 
 def mode_of(name):
@@ -62,7 +62,9 @@ class Run:
             elif case.get("status") == "notrun" and "SKIP" in (case.find("skipped").get("message") or ""):
                 self.skipped[skip_reason(output)] += 1
             else:
-                self.failed[case.get("name")] = failure(output)
+                told = case.find("failure")
+                self.failed[case.get("name")] = failure(output) or (
+                    told.get("message") if told is not None else "not run")
         if not self.failed and text("status") != "0":
             self.note = "ctest failed"
         if complaints := text("complaints"):
@@ -93,7 +95,7 @@ def table(rows):
 
 
 def markdown(rows):
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 

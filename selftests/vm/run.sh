@@ -30,21 +30,19 @@ here=selftests/vm
 source selftests/support/packages.sh
 # shellcheck source=selftests/vm/kernels.sh
 source $here/kernels.sh
-# shellcheck source=selftests/vm/initramfs.sh
-source $here/initramfs.sh
 # shellcheck source=selftests/vm/wires.sh
 source $here/wires.sh
 
 # On other uplinks than a veth: what a driver can get wrong.
-uplink_filter='^net\..*(Steering|Transmit|Isolation|Lifetime|Crash|World|Guard|Vlan|Jumbo|RawSockets)'
+uplink_filter='^net\..*(Doctor\.AllIs|Steering|Transmit|Isolation|Lifetime|Crash|World|Guard|Vlan|Jumbo|RawSockets)'
 # One of every kind of what kernels differ in: each program loads and runs, and is hooked, pinned and replaced; sockets and
 # their end; rings, redirects, routes, the slow path; a vport's namespace. And what this machine's kernel may lack: SCTP,
 # DCCP, VLANs.
-quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRxSteer|VportRx|VportTxRoute|VportTxSlow|VportTxAnswer)'
-quick_filter+='|^net\.(LateBind|ThreadsShort|Doctor|Chain\.A(lone|Filter)|Guard\.Packet|Jumbo\.|Mstackd/Lifetime\.Close|OtherProtocols|VlanTest)'
+quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRx\.|VportRx|VportTxRoute|VportTxSlow|VportTxAnswer)'
+quick_filter+='|^net\.(LateBind|ThreadsShort|Doctor|Chain\.A(lone|Filter)|Guard\.Packet|JumboKernel\.|Mstackd/Lifetime\.Close|OtherProtocols|VlanTest)'
 quick_filter+='|^net\.Modes/(Steering\.(Udp|Every)|Transmit\.(OnLink|ThroughAGateway)|VlanTraffic\.(AStack|AsMuchAsFits/native)'
-quick_filter+='|GuardEach\.TheOwner|Peers\..*/native)'
-quick_uplink_filter='^net\.Modes/(Steering\.Udp|Transmit\.OnLink)'
+quick_filter+='|GuardEach\.TheOwner|Jumbo(Frames\.BothWays|\.Segments)|Peers\..*/native)'
+quick_uplink_filter='^net\.(Doctor\.AllIs|Modes/(Steering\.Udp|Transmit\.OnLink))'
 
 build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 versions=()
 while (($#)); do
@@ -87,6 +85,9 @@ if ((!${#uplinks[@]})); then
   uplinks=(veth virtio)
   ((quick)) || uplinks+=(e1000e)
 fi
+for label in "${labels[@]}"; do
+  [[ $label == @(bpf|net) ]] || { echo "no such label: $label" >&2; usage >&2; exit 2; }
+done
 for uplink in "${uplinks[@]}"; do
   [[ $uplink == @(veth|virtio|e1000e) ]] || { echo "no such uplink: $uplink" >&2; usage >&2; exit 2; }
 done
@@ -117,7 +118,7 @@ job() {
   [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="nic0:nic1 nic2:nic3"'
   [[ $1 != virtio ]] || echo 'export MSTACK_TEST_NATIVE=1'  # what has native XDP, and what is then no reason to skip
   if ((shell)); then
-    echo "cd $build; exec setsid cttyhack /bin/sh"
+    echo "cd ${build@Q}; exec setsid cttyhack /bin/sh"
   else
     chosen+=(-j "$jobs" --output-on-failure --no-tests=error --output-junit /results/junit.xml)
     echo "${chosen[@]@Q}"
@@ -134,6 +135,9 @@ boot() {
   local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options beside=() why
   [[ $uplink != e1000e ]] || flavour=amd64
   out=$(place "$version" "$uplink")
+  # One at a time: another run may be here too.
+  exec 8>"$out.lock"
+  flock 8
   rm -rf "$out"
   mkdir -p "$out"
   kernel=$(fetch_kernel "$version" $flavour "$state/kernels" 2>"$out/fetch.log") ||
@@ -143,7 +147,10 @@ boot() {
     why=$(beside_taps true 2>&1) || { echo "no taps can be made here: ${why%%$'\n'*}" >"$out/not-run"; return 0; }
   fi
   job "$uplink" >"$out/job"
-  make_initramfs "$build" "$kernel" "$out/job" "$out/initramfs"
+  if ! $here/initramfs.sh "$build" "$kernel" "$out/job" "$out/initramfs" 2>"$out/initramfs.log"; then
+    echo "its file system could not be made: $(tail -n 1 "$out/initramfs.log")" >"$out/broken"
+    return 0
+  fi
   truncate -s 64M "$out/disk"
   mapfile -t qemu_options < <(nics "$uplink" "$jobs")
   local serial=(-serial "file:$out/log")
@@ -157,10 +164,10 @@ boot() {
   # One thread for all CPUs of the machine: with several, one may run what another has just patched over in the kernel's
   # code, and the guest dies of an int3 that nobody put there.
   date +%s >"$out/started"
-  "${beside[@]}" timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=single -cpu "$cpu" -machine q35 \
-    -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
+  "${beside[@]}" setpriv --pdeathsig TERM timeout --foreground -k 30 "$limit" qemu-system-x86_64 \
+    -accel tcg,thread=single -cpu "$cpu" -machine q35 -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
     -initrd "$out/initramfs" -append "${arguments[*]}" \
-    -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" || status=$?
+    -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" 8>&- || status=$?
   date +%s >"$out/ended"
   ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
   tar -C "$out" -xf "$out/disk" 2>/dev/null || true
@@ -179,6 +186,7 @@ if ((fetch)); then
   done
   exit
 fi
+trap 'exit 130' INT  # QEMU ends by it as if all was well
 runs=()
 for version in "${versions[@]}"; do
   for uplink in "${uplinks[@]}"; do
