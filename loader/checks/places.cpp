@@ -68,15 +68,14 @@ Expected<void> may_be_uplink(const net::Link& link) {
 Check judge_interface(const net::Link& link, const Expected<std::optional<std::uint64_t>>& found, Occupant occupant) {
   const std::string name = "interface " + link.name;
   if (const auto fit = may_be_uplink(link); !fit) return failed(name, fit.error());
-  if (occupant.multistack) {
-    const auto attached =
-        fmt::format("MultiStack is attached ({} XDP{})", net::name_of(link.xdp), occupant.chain ? ", in a chain" : "");
-    if (link.xdp == net::XdpAttached::native) return good(name, attached);
-    return warning(name, attached + ": slower than native; mstackd's log says why it is not that");
+  if (occupant.multistack || occupant.chain) {
+    const auto text =
+        occupant.multistack
+            ? fmt::format("MultiStack is attached ({} XDP{})", net::name_of(link.xdp),
+                          occupant.chain ? ", in a chain" : "")
+            : fmt::format("a chain of other XDP programs, which MultiStack joins ({} XDP)", net::name_of(link.xdp));
+    return link.xdp == net::XdpAttached::generic ? warning(name, text + ": slower than native") : good(name, text);
   }
-  if (occupant.chain)
-    return good(name,
-                fmt::format("a chain of other XDP programs, which MultiStack joins ({} XDP)", net::name_of(link.xdp)));
   if (link.xdp_program != 0) return failed(name, foreign_program(link));
   const char* down = link.up ? "" : "; it is down";
   if (!found) return warning(name, found.error().what);
@@ -101,6 +100,7 @@ Check interface_check(const std::string& name, const std::string& pin_dir) {
   Occupant occupant = {.chain = daemon::chain::is_on(*link)};
   if (occupant.chain) {
     const auto claims = maps::open_pinned(pin_dir, maps::definition("claims"), maps::Access::read);
+    if (!claims && claims.error().code != ENOENT) return failed("interface " + name, claims.error());
     occupant.multistack = claims && daemon::chain::is_member(claims->get(), *link);
     if (!occupant.multistack)
       if (const auto may = daemon::chain::may_join(*link); !may) return failed("interface " + name, may.error());

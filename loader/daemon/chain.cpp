@@ -220,13 +220,7 @@ Expected<void> may_join(const net::Link& device) {
 }
 
 bool is_member(int claims, const net::Link& device) {
-  // Pins go with their dispatcher, which another may have replaced since the device was looked at.
-  for (std::uint32_t dispatcher = device.xdp_program, now = 0;; dispatcher = now) {
-    if (!our_ids(read_chain(claims, directory_of_chains() / name_of(device.ifindex, dispatcher))).empty()) return true;
-    now = 0;
-    (void)::bpf_xdp_query_id(static_cast<int>(device.ifindex), 0, &now);
-    if (now == dispatcher) return false;
-  }
+  return !our_ids(members_on(claims, device)).empty();
 }
 
 Expected<void> join(const Datapath& datapath, const net::Link& device, bool native) {
@@ -250,9 +244,17 @@ Expected<bool> take_over(const Datapath& datapath, const net::Link& device) {
 }
 
 void leave(const Datapath& datapath, std::uint32_t ifindex) {
-  __u32 dispatcher = 0;
-  (void)::bpf_xdp_query_id(static_cast<int>(ifindex), 0, &dispatcher);
-  const auto ours = our_ids(read_chain(datapath.map("claims"), directory_of_chains() / name_of(ifindex, dispatcher)));
+  const auto program = [ifindex] {
+    __u32 id = 0;
+    (void)::bpf_xdp_query_id(static_cast<int>(ifindex), 0, &id);
+    return id;
+  };
+  std::uint32_t dispatcher = 0;
+  std::vector<std::uint32_t> ours;
+  do {  // its pins go with it, and another may just come in its place
+    dispatcher = program();
+    ours = our_ids(read_chain(datapath.map("claims"), directory_of_chains() / name_of(ifindex, dispatcher)));
+  } while (ours.empty() && dispatcher != program());
   std::array<char, IF_NAMESIZE> name = {};
   if (!ours.empty()) {
     if (auto removed = in_child([&] { return remove(ours, ifindex); }); !removed)

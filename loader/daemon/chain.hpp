@@ -19,7 +19,8 @@ namespace mstack::daemon::chain {
 bool is_on(const net::Link& device);
 // EBUSY: a MultiStack is in it, by the name of its program. To be asked by one that is not.
 Expected<void> may_join(const net::Link& device);
-// Whether we are in it. A member is ours if it uses our map of claims: what was written down of it may be lost, and was
+// Whether we are in it. If not, and the device's program is another by now, that is no answer: the pins of a chain go
+// with its dispatcher. A member is ours if it uses our map of claims: what was written down of it may be lost, and was
 // not before it was attached.
 bool is_member(int claims, const net::Link& device);
 

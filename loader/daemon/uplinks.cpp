@@ -363,6 +363,9 @@ void Uplinks::look_at(std::uint32_t ifindex) {
   if (const auto known = uplinks_.find(ifindex); known != uplinks_.end()) {
     if (device && !device->is_in_vrf() && known->second.attachment.is_on(*device))
       return refresh(*device, known->second);
+    // Of a chain that has been changed meanwhile we are not told the truth.
+    if (const auto now = links_->find(ifindex); device && (!now || now->xdp_program != device->xdp_program))
+      return look_at(ifindex);
     lose(known);
   }
   if (device) welcome(*device);

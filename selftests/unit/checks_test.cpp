@@ -94,8 +94,8 @@ TEST(Checks, InterfacesByWhatTheirDriversCanDo) {
             good("interface eth0", "a chain of other XDP programs, which MultiStack joins (native XDP)"));
   taken.xdp = net::XdpAttached::generic;
   EXPECT_EQ(judge_interface(taken, native, {.multistack = true}),
-            warning("interface eth0",
-                    "MultiStack is attached (generic XDP): slower than native; mstackd's log says why it is not that"));
+            warning("interface eth0", "MultiStack is attached (generic XDP): slower than native"));
+  EXPECT_EQ(judge_interface(taken, native, {.chain = true}).state, State::warning);
   net::Link virtual_router = nic;
   virtual_router.slave_kind = "vrf";
   EXPECT_EQ(judge_interface(virtual_router, native, {}).code, EOPNOTSUPP);
