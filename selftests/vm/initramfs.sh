@@ -78,4 +78,5 @@ make_initramfs() {
   rm -rf "$root"
 }
 
+trap 'rm -rf "$4.root"' EXIT
 make_initramfs "$@"

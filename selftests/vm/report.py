@@ -62,9 +62,8 @@ class Run:
             elif case.get("status") == "notrun" and "SKIP" in (case.find("skipped").get("message") or ""):
                 self.skipped[skip_reason(output)] += 1
             else:
-                told = case.find("failure")
-                self.failed[case.get("name")] = failure(output) or (
-                    told.get("message") if told is not None else "not run")
+                wordless = "ended by a signal or by its time limit" if case.get("status") == "fail" else "not run"
+                self.failed[case.get("name")] = failure(output) or wordless
         if not self.failed and text("status") != "0":
             self.note = "ctest failed"
         if complaints := text("complaints"):

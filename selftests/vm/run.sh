@@ -130,14 +130,20 @@ place() {
   echo "$state/$1-$2-$tests"
 }
 
-# boot VERSION UPLINK: leaves the log and what came of it in a directory of its own; one line on stderr if it cannot
+# lock: its places, for as long as this runs, the report included; another run may be here too
+lock() {
+  local out fd
+  while read -r out; do
+    exec {fd}>"$out.lock"
+    flock -n "$fd" || { echo "waiting for another run in $out ..." >&2; flock "$fd"; }
+  done < <(printf '%s\n' "${runs[@]}" | sort -u)
+}
+
+# boot VERSION UPLINK: leaves the log in a directory of its own, and what came of it, or one line that says why nothing did
 boot() {
   local version=$1 uplink=$2 flavour=cloud-amd64 kernel out status=0 qemu_options beside=() why
   [[ $uplink != e1000e ]] || flavour=amd64
   out=$(place "$version" "$uplink")
-  # One at a time: another run may be here too.
-  exec 8>"$out.lock"
-  flock 8
   rm -rf "$out"
   mkdir -p "$out"
   kernel=$(fetch_kernel "$version" $flavour "$state/kernels" 2>"$out/fetch.log") ||
@@ -165,11 +171,11 @@ boot() {
   # code, and the guest dies of an int3 that nobody put there.
   date +%s >"$out/started"
   "${beside[@]}" setpriv --pdeathsig TERM timeout --foreground -k 30 "$limit" qemu-system-x86_64 \
-    -accel tcg,thread=single -cpu "$cpu" -machine q35 -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* \
-    -initrd "$out/initramfs" -append "${arguments[*]}" \
-    -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" 8>&- || status=$?
+    -accel tcg,thread=single -cpu "$cpu" -machine q35 -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot \
+    "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* -initrd "$out/initramfs" -append "${arguments[*]}" \
+    -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" || status=$?
   date +%s >"$out/ended"
-  ((status != 124)) || echo "ended by the time limit of $limit s" >"$out/broken"
+  [[ $status != @(124|137) ]] || echo "ended by the time limit of $limit s" >"$out/broken"
   tar -C "$out" -xf "$out/disk" 2>/dev/null || true
   rm -f "$out/disk" "$out/initramfs"
 }
@@ -187,18 +193,27 @@ if ((fetch)); then
   exit
 fi
 trap 'exit 130' INT  # QEMU ends by it as if all was well
-runs=()
+machines=() runs=()
 for version in "${versions[@]}"; do
   for uplink in "${uplinks[@]}"; do
     choose "$uplink"
     [[ $("${chosen[@]}" -N) != *'Total Tests: 0'* ]] || continue  # none of these tests is for it
-    echo "Linux $version, uplink $uplink ..." >&2
-    boot "$version" "$uplink"
+    machines+=("$version $uplink")
     runs+=("$(place "$version" "$uplink")")
   done
 done
-((!shell)) || exit 0
 ((${#runs[@]})) || { echo "no test is called or labelled like that" >&2; exit 2; }
+lock
+for machine in "${machines[@]}"; do
+  echo "Linux ${machine/ /, uplink } ..." >&2
+  boot "${machine% *}" "${machine#* }"
+done
+if ((shell)); then
+  for why in "${runs[@]/%//not-run}" "${runs[@]/%//broken}"; do
+    [[ ! -e $why ]] || { cat "$why" >&2; exit 1; }
+  done
+  exit 0
+fi
 arguments=()
 ((!readme)) || arguments+=(--readme README.md --earlier "$state")
 exec $here/report.py "${arguments[@]}" "${runs[@]}"
