@@ -11,7 +11,8 @@ nics() {
       device=virtio-net-pci
       # A queue for each CPU, and another for what its XDP programs send. XDP refuses frames that a virtual switch may have
       # merged, or left without a checksum. AF_XDP's memory is mapped for the device, as behind an IOMMU.
-      options=",mq=on,vectors=$((4 * cpus + 2)),disable-legacy=on,iommu_platform=on"
+      # Frames of any VLAN come in: the device's own filter cannot be turned off from inside.
+      options=",ctrl_vlan=off,mq=on,vectors=$((4 * cpus + 2)),disable-legacy=on,iommu_platform=on"
       options+=,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,csum=off,gso=off,host_tso4=off
       options+=,host_tso6=off,host_ecn=off,host_ufo=off
       ;;
