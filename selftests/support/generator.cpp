@@ -47,10 +47,13 @@ Generator::Generator(const World& world, const Bytes& frame, Fd program, std::op
   });
 }
 
+bool Generator::sends_by_xdp() {
+  return std::getenv("MSTACK_TEST_UPLINK") == nullptr;
+}
+
 // One call for all: to set up its pages takes a call some 20 ms. It ends by a signal.
 void Generator::generate(const World& world, Bytes frame) {
-  // The driver of a NIC may send no frames of XDP's, or not before it has a program of its own.
-  if (std::getenv("MSTACK_TEST_UPLINK") != nullptr) {
+  if (!sends_by_xdp()) {
     const Injector injector(world.wire(), wire_end);
     while (!stop_) injector.send(frame);
     return;

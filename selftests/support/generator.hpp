@@ -18,6 +18,9 @@ class Generator {
   Generator(const World& world, const Bytes& frame);
   Generator(Generator&&) = delete;
   ~Generator();
+  // Not so on NICs: their drivers may send no frames of XDP's, or not before they have a program. A packet socket does,
+  // slower.
+  static bool sends_by_xdp();
 
  private:
   void generate(const World& world, Bytes frame);
