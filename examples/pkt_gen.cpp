@@ -143,9 +143,9 @@ class Sender {
       if (in_time)
         if (const auto waited = queue.wait(milliseconds(1)); !waited) return std::unexpected(waited.error());
     }
-    auto unsent = queue.flush();
-    for (; unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush())
-      queue.receive(batch, [](std::span<const mstack::Frame>) {});
+    // The claim ends with the program, and with it what is still on its way.
+    if (const auto left = queue.drain(std::chrono::seconds(1)); !left) return std::unexpected(left.error());
+    const auto unsent = queue.flush();
     if (!unsent) return std::unexpected(unsent.error());
     sent_ -= (*unsent + frames_each_ - 1) / frames_each_;
     worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});

@@ -41,10 +41,8 @@ mstack::Expected<void> echo(mstack::Queue& queue, std::uint64_t count) {
     });
     if (const auto flushed = queue.flush(); !flushed) return std::unexpected(flushed.error());
   }
-  // The last answers may still wait for room in the kernel's queues.
-  for (auto unsent = queue.flush(); unsent && *unsent != 0 && !stop::asked(); unsent = queue.flush()) {
-    if (const auto waited = queue.wait(std::chrono::milliseconds(1)); !waited) return std::unexpected(waited.error());
-  }
+  // The claim ends with the program, and with it the answers that are still on their way.
+  if (const auto left = queue.drain(std::chrono::seconds(1)); !left) return std::unexpected(left.error());
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 
 #include "messages.hpp"
 #include "queue_parts.hpp"
@@ -62,6 +63,16 @@ Expected<std::size_t> Queue::flush() {
   return unsent;
 }
 
+Expected<std::size_t> Queue::drain(std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  for (const auto end = Clock::now() + timeout;;) {
+    if (const auto unsent = flush(); !unsent) return unsent;
+    if (path_.in_flight() == 0 || Clock::now() >= end) return path_.in_flight();
+    // The kernel wakes nobody when a frame comes back.
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+}
+
 Expected<void> Queue::check_alive() const {
   // poll() tells nothing of a device that went away; an empty read does.
   if (::recvfrom(parts_->socket.get(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr) < 0 &&
@@ -111,6 +122,7 @@ Expected<QueueStatistics> Queue::statistics() const {
                          .rx_bytes = own.rx_bytes,
                          .tx_frames = own.tx_frames,
                          .tx_bytes = own.tx_bytes,
+                         .tx_completed = own.tx_completed,
                          .tx_ring_full = own.tx_ring_full,
                          .misused = own.misused,
                          .bad_entries = own.bad_entries,

@@ -360,6 +360,30 @@ TEST_P(Transmit, AReleasedTupleSendsNoMore) {
   EXPECT_EQ(capture->count(udp_payload("after")), 0U);
 }
 
+// A host end that is late: what flush() had sent would be nobody's when it is looked at.
+TEST_P(Transmit, WhatWasDrainedIsSeenBeforeItsClaimEnds) {
+  Stack stack(world(), alice, {.frames = 256, .throughput = true});
+  std::optional<Claim> claim = stack.claim(IPPROTO_UDP, service());
+  const auto capture = world().capture();
+  stack.send(World::udp(service(), remote(), "the neighbour is known"));
+  ASSERT_TRUE(capture->wait(udp_payload("the neighbour is known")));
+  // From the second frame on it sleeps for a quarter of a second before it looks for more.
+  const std::string wait = "/sys/class/net/ms" + std::to_string(stack.id()) + "q0/gro_flush_timeout";
+  run_or_throw({"unshare", "-m", "sh", "-c", "mount -t sysfs sysfs /sys && echo 250000000 >" + wait},
+               {.who = {.netns = &world().host()}});
+  stack.send(World::udp(service(), remote(), "from now on it sleeps"));
+  ASSERT_TRUE(capture->wait(udp_payload("from now on it sleeps")));
+  constexpr std::uint64_t frames = 20;
+  for (std::uint64_t i = 0; i < frames; ++i) stack.send(World::udp(service(), remote(), "the last words"));
+  EXPECT_EQ(stack.vport().queue(0).drain(30s), std::size_t{0});
+  claim.reset();
+  EXPECT_TRUE(eventually([&] { return capture->count(udp_payload("the last words")) == frames; }));
+  EXPECT_EQ(pins().counter(MSTACK_TX_DROP_UNCLAIMED), 0U);
+  const Expected<QueueStatistics> statistics = stack.vport().queue(0).statistics();
+  ASSERT_TRUE(statistics);
+  EXPECT_EQ(statistics->tx_completed, statistics->tx_frames);
+}
+
 // A sender that is faster than its host end waits for it: no frame is lost where no counter sees it.
 TEST_P(Transmit, NoFrameIsLostBeforeItIsLookedAt) {
   if (!veth_pushes_back()) GTEST_SKIP() << "before Linux 6.16 a full veth drops what it is given";

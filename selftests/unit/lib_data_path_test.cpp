@@ -82,7 +82,9 @@ TEST(DataPath, TransmitsInPlace) {
   EXPECT_EQ(path.unsent(), 1u);
   ASSERT_TRUE(kernel.send());
   EXPECT_EQ(path.unsent(), 0u);
+  EXPECT_EQ(path.in_flight(), 1u) << "until it was seen to come back";
   EXPECT_EQ(path.reap(), 1u);
+  EXPECT_EQ(path.in_flight(), 0u);
   EXPECT_EQ(census(path)[FrameState::sent], 0u);
 }
 

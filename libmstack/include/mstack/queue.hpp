@@ -27,6 +27,7 @@ using MacAddress = std::array<std::uint8_t, 6>;
 struct QueueStatistics {
   std::uint64_t rx_frames = 0, rx_bytes = 0;
   std::uint64_t tx_frames = 0, tx_bytes = 0;  ///< put into the TX ring
+  std::uint64_t tx_completed = 0;             ///< frames of these that the kernel gave back
   std::uint64_t tx_ring_full = 0;             ///< times that transmit() found no room
   std::uint64_t misused = 0;      ///< frames passed to transmit(), keep() or give_back() that were not the caller's
   std::uint64_t bad_entries = 0;  ///< ring entries from the kernel that were refused: always 0
@@ -101,6 +102,11 @@ class MSTACK_API alignas(64) Queue {
   /// Returns how many frames still wait in the ring: not 0 if the kernel's queues are full; then call it again.
   /// ENETDOWN, ENXIO: the vport is gone. Other errors are the kernel's, of sendto().
   Expected<std::size_t> flush();
+
+  /// flush(), again and again for at most `timeout`, until the kernel has given back all that was transmitted. Returns
+  /// how many frames it still has: 0 says that mstackd's check has seen them all. For the end of a claim: what is still
+  /// on its way then is dropped as unclaimed, though flush() returned 0. Receives nothing. Errors as of flush().
+  Expected<std::size_t> drain(std::chrono::milliseconds timeout);
 
   /// Waits until there is something to receive: true; false at the timeout or if a signal came. Sends meanwhile
   /// what flush() left. A negative timeout waits for ever. ENETDOWN: the vport is gone.

@@ -40,6 +40,7 @@ concept PacketCallback = !FrameCallback<Callback> && std::invocable<Callback, st
 struct DataPathCounters {
   std::uint64_t rx_frames = 0, rx_bytes = 0;
   std::uint64_t tx_frames = 0, tx_bytes = 0;  // put into the TX ring
+  std::uint64_t tx_completed = 0;             // frames that came back
   std::uint64_t tx_ring_full = 0;             // transmit() had no room
   std::uint64_t misused = 0;                  // frames that were not the caller's to transmit, keep or give back
   std::uint64_t bad_entries = 0;              // entries from the kernel that name no frame it has
@@ -156,6 +157,7 @@ class DataPath {
         ++counters_.bad_entries;
     }
     completion_.release();
+    counters_.tx_completed += returned;
     return returned;
   }
 
@@ -172,6 +174,10 @@ class DataPath {
   void submit() { tx_.submit(); }
   [[nodiscard]] bool has_received() { return rx_.available(1) != 0; }
   [[nodiscard]] std::uint32_t unsent() { return tx_.waiting(); }
+  // Frames that were transmitted and did not come back. No more than there are.
+  [[nodiscard]] std::uint32_t in_flight() const {
+    return static_cast<std::uint32_t>(counters_.tx_frames - counters_.tx_completed);
+  }
   [[nodiscard]] bool tx_needs_wakeup() const { return tx_.needs_wakeup(); }
   [[nodiscard]] bool fill_needs_wakeup() const { return fill_.needs_wakeup(); }
   [[nodiscard]] const DataPathCounters& counters() const { return counters_; }
