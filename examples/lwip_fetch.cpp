@@ -135,13 +135,13 @@ tcp_pcb* open_from(std::uint16_t port) {
   return pcb;
 }
 
-// After it nothing is sent from the port any more, so that its claim may go.
+// After it nothing is on its way from the port any more, so that its claim may go.
 mstack::Expected<void> end_connection(mstack_lwip::Netif& netif, std::uint16_t port) {
   const std::uint32_t since = sys_now();
   while (open_from(port) != nullptr && sys_now() - since < patience_to_end_ms)
     if (const auto ran = netif.run_once(std::chrono::milliseconds(200)); !ran) return ran;
   if (tcp_pcb* pcb = open_from(port); pcb != nullptr) tcp_abort(pcb);
-  return netif.flush();
+  return netif.drain(std::chrono::seconds(1));
 }
 
 }  // namespace

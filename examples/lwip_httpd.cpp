@@ -58,7 +58,7 @@ mstack::Expected<void> serve(mstack_lwip::Netif& netif, http::LwipServer& server
   while ((server.connections() != 0 || !workers.all_done()) && std::chrono::steady_clock::now() < deadline)
     if (const auto ran = netif.run_once(50ms); !ran) return ran;
   server.abort();
-  return netif.flush();
+  return netif.drain(1s);
 }
 
 void print(const mstack_lwip::NetifCounters& netif, const http::LwipCounters& server, std::size_t queue) {

@@ -20,6 +20,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "drain.hpp"
 #include "not_negative.hpp"
 #include "packet.hpp"
 #include "pkt_gen_report.hpp"
@@ -143,11 +144,9 @@ class Sender {
       if (in_time)
         if (const auto waited = queue.wait(milliseconds(1)); !waited) return std::unexpected(waited.error());
     }
-    // The claim ends with the program, and with it what is still on its way.
-    if (const auto left = queue.drain(std::chrono::seconds(1)); !left) return std::unexpected(left.error());
-    const auto unsent = queue.flush();
-    if (!unsent) return std::unexpected(unsent.error());
-    sent_ -= (*unsent + frames_each_ - 1) / frames_each_;
+    const auto left = drain(queue);
+    if (!left) return std::unexpected(left.error());
+    sent_ -= (*left + frames_each_ - 1) / frames_each_;
     worker.counters.set({.packets = sent_, .bytes = sent_ * frame_.size()});
     return {};
   }

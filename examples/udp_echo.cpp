@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "drain.hpp"
 #include "not_negative.hpp"
 #include "packet.hpp"
 #include "stop.hpp"
@@ -41,8 +42,7 @@ mstack::Expected<void> echo(mstack::Queue& queue, std::uint64_t count) {
     });
     if (const auto flushed = queue.flush(); !flushed) return std::unexpected(flushed.error());
   }
-  // The claim ends with the program, and with it the answers that are still on their way.
-  if (const auto left = queue.drain(std::chrono::seconds(1)); !left) return std::unexpected(left.error());
+  if (const auto left = drain(queue); !left) return std::unexpected(left.error());
   return {};
 }
 

@@ -86,6 +86,12 @@ mstack::Expected<void> Netif::flush() {
   }
 }
 
+mstack::Expected<void> Netif::drain(std::chrono::milliseconds most) {
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (const auto left = queue_.drain(most); !left) return std::unexpected(left.error());
+  return {};
+}
+
 void Netif::receive(mstack::Frame frame) {
   if (frame.size() <= ethernet_size) {
     ++counters_.not_ip;

@@ -64,6 +64,8 @@ class Netif {
   // Sends what lwIP has put into the TX ring; for a program that has called lwIP outside of run_once() and does not
   // call that next.
   mstack::Expected<void> flush();
+  // The same, and waits, at most that long, until none of it is on its way: for the end of a claim.
+  mstack::Expected<void> drain(std::chrono::milliseconds most);
 
   [[nodiscard]] const NetifCounters& counters() const { return counters_; }
   [[nodiscard]] std::size_t kept() const { return kept_; }  // frames that lwIP or the program holds

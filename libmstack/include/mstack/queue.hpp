@@ -103,9 +103,10 @@ class MSTACK_API alignas(64) Queue {
   /// ENETDOWN, ENXIO: the vport is gone. Other errors are the kernel's, of sendto().
   Expected<std::size_t> flush();
 
-  /// flush(), again and again for at most `timeout`, until the kernel has given back all that was transmitted. Returns
-  /// how many frames it still has: 0 says that mstackd's check has seen them all. For the end of a claim: what is still
-  /// on its way then is dropped as unclaimed, though flush() returned 0. Receives nothing. Errors as of flush().
+  /// flush(), again and again, until the kernel has given back all that this process transmitted, and mstackd's check
+  /// has seen it; for at most `timeout`, or for ever if that is negative. Returns how many frames the kernel still has.
+  /// For the end of a claim: what is on its way then is dropped as unclaimed, though flush() returned 0. Takes some
+  /// milliseconds; receives nothing. What was lost on its way comes back too. Errors as of flush().
   Expected<std::size_t> drain(std::chrono::milliseconds timeout);
 
   /// Waits until there is something to receive: true; false at the timeout or if a signal came. Sends meanwhile
