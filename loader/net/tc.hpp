@@ -13,8 +13,8 @@ namespace mstack::net {
 Expected<void> attach_tc_ingress(std::uint32_t ifindex, int program_fd);
 
 // Gives a new device a queueing discipline of its own, in the namespace of `netlink`. AF_XDP never puts a packet into
-// it, but a veth that has one tells its sender to wait when the other end is full (6.16 and later); one that has none
-// drops the packet, uncounted.
+// it, but a veth that has one tells its sender to wait when the other end is full (from 6.16 on, and 6.12's stable
+// releases); one that has none drops the packet, uncounted.
 Expected<void> add_queue(Netlink& netlink, std::uint32_t ifindex);
 
 // Whether attach_tc_ingress() has put a program there; its id.
