@@ -201,7 +201,12 @@ void try_kernel(Needed& needed) {
   auto links = net::Links::open_anonymous();
   const auto scope = links ? net::NetnsScope::enter(links->netns()) : std::unexpected(links.error());
   needed.checks.push_back(namespaces_check(scope));
-  if (!scope) return;
+  if (!scope) {
+    for (const char* name : {"af_xdp", "veth", "tc"})
+      needed.checks.push_back(
+          failed(name, {.code = scope.error().code, .what = "not tried"}, "it needs a network namespace"));
+    return;
+  }
   std::ranges::move(af_xdp_checks(*links, needed), std::back_inserter(needed.checks));
   const auto veth = make_veth(*links);
   needed.checks.push_back(veth_check(veth, program));
