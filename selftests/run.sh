@@ -17,6 +17,7 @@ usage: sudo ./selftests/run.sh [option]...
   --sanitizers         build the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, and under
                        ThreadSanitizer, and run them too, before all others
   --demo               run examples/demo.sh with what was built, before the tests
+  --each-kernel        that a kernel of the virtual machines cannot be run here is a failure, and no skip
   --no-lint            leave out clang-format and clang-tidy
 END
 }
@@ -39,6 +40,7 @@ while (($#)); do
       ;;
     --sanitizers) sanitizers=1; shift ;;
     --demo) demo=1; shift ;;
+    --each-kernel) export MSTACK_EACH_KERNEL=1; shift ;;
     --no-lint) lint=0; shift ;;
     -h | --help) usage; exit 0 ;;
     *) echo "unknown option $1" >&2; usage >&2; exit 2 ;;

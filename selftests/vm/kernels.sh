@@ -82,7 +82,8 @@ unpack_kernel() {
         rm -rf "$unpacked.deb"
         # Newer ones have all of it below usr/lib/modules.
         [[ -e $unpacked/lib ]] || ln -s usr/lib "$unpacked/lib"
-        [[ -e $unpacked/boot ]] || { mkdir "$unpacked/boot" && ln "$unpacked"/lib/modules/*/vmlinuz "$unpacked/boot/vmlinuz-"; }
+        [[ -e $unpacked/boot ]] ||
+          { mkdir "$unpacked/boot" && ln "$unpacked"/lib/modules/*/vmlinuz "$unpacked/boot/vmlinuz-"; } || continue
         depmod -b "$unpacked" "$(ls "$unpacked/lib/modules")" || continue
         touch "$unpacked/complete"
       fi

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Prints what became of the virtual machines of run.sh: report.py [--readme FILE --earlier DIRECTORY] DIRECTORY...
+"""Prints what became of the virtual machines of run.sh:
+report.py [--each-kernel] [--readme FILE --earlier DIRECTORY] DIRECTORY...
 
 A machine's directory is called VERSION-UPLINK-TESTS. FILE gets a row of each of these machines that ran, and of every
 other kernel and uplink that has a whole result below the earlier ones' directory: of all tests, or else of --quick.
-Exit status: 0 all passed, 1 something failed, or the kernel complained, 77 something could not be run."""
+Exit status: 0 all passed, 1 something failed, or the kernel complained, 77 something could not be run, which is 1 too if
+it is all of a kernel and each is asked for."""
 
 import argparse
 import collections
@@ -50,6 +52,8 @@ class Run:
         self.kernel = text("release") or self.version
         if started := text("started"):
             self.tests += f", {datetime.date.fromtimestamp(int(started))}"
+        if commit := text("commit"):
+            self.tests += f", {commit}"
         try:
             suite = xml.etree.ElementTree.parse(directory / "junit.xml").getroot()
         except (OSError, xml.etree.ElementTree.ParseError):
@@ -111,8 +115,8 @@ def with_earlier(runs, directory):
     best = {}
     for tests in ("quick", "all"):
         for place in directory.glob(f"*-*-{tests}"):
-            run = Run(place)
-            if not run.not_run and not run.note:
+            if (place / "ended").exists():
+                run = Run(place)
                 best[run.version, run.uplink] = run
     for run in runs:
         if not run.not_run or (run.version, run.uplink) not in best:
@@ -124,6 +128,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--readme", type=pathlib.Path)
     parser.add_argument("--earlier", type=pathlib.Path)
+    parser.add_argument("--each-kernel", action="store_true")
     parser.add_argument("directories", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
     runs = [Run(directory) for directory in options.directories]
@@ -142,6 +147,10 @@ def main():
         shown = with_earlier(runs, options.earlier) if options.earlier else runs
         update(options.readme, [HEAD, *(run.row() for run in shown)])
     if any(run.bad for run in runs):
+        return 1
+    left_out = {run.version for run in runs} - {run.version for run in runs if not run.not_run}
+    if options.each_kernel and left_out:
+        print(*(f"failed on {version}: it can be run on no uplink" for version in left_out), sep="\n")
         return 1
     return 77 if any(run.not_run for run in runs) else 0
 

@@ -16,6 +16,7 @@ usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
   --quick              what continuous integration runs: of bpf and net what kernels differ in, on veth and virtio
   --jobs N             CPUs of the machine, and tests at once: 2
   --time-limit S       of one machine, seconds: 14400
+  --each-kernel        that a kernel can be run on no uplink is a failure; MSTACK_EACH_KERNEL=1 says the same
   --fetch              no tests: only fetches the kernels, and says which, or why there is none
   --shell              no tests: a shell in the machine, on this terminal
   --readme             writes the table into README.md, with the last whole result of each kernel and uplink that is not run
@@ -42,9 +43,10 @@ quick_filter='^bpf\.(Every/Load|SockRelease|SockBind|UplinkRx\.|VportRx|VportTxR
 quick_filter+='|^net\.(LateBind|ThreadsShort|Doctor|Chain\.A(lone|Filter)|Guard\.Packet|JumboKernel\.|Mstackd/Lifetime\.Close|OtherProtocols|VlanTest)'
 quick_filter+='|^net\.Modes/(Steering\.(Udp|Every)|Transmit\.(OnLink|ThroughAGateway)|VlanTraffic\.(AStack|AsMuchAsFits/native)'
 quick_filter+='|GuardEach\.TheOwner|Jumbo(Frames\.BothWays|\.Segments)|Peers\..*/native)'
-quick_uplink_filter='^net\.(Doctor\.AllIs|Modes/(Steering\.Udp|Transmit\.OnLink))'
+quick_uplink_filter='^net\.(Doctor\.AllIs|Isolation\.NeitherSends|Mstackd/Lifetime\.Close/AliveUdp'
+quick_uplink_filter+='|Modes/(Steering\.Udp|Transmit\.OnLink))'
 
-build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 versions=()
+build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 each_kernel=${MSTACK_EACH_KERNEL:-0} versions=()
 while (($#)); do
   case $1 in
     --build | --uplink | --label | --filter | --jobs | --time-limit)
@@ -63,6 +65,7 @@ while (($#)); do
     --shell) shell=1; shift ;;
     --fetch) fetch=1; shift ;;
     --readme) readme=1; shift ;;
+    --each-kernel) each_kernel=1; shift ;;
     -h | --help) usage; exit 0 ;;
     *)
       [[ $1 == newest || $1 =~ ^[0-9]+\.[0-9]+$ ]] || { echo "neither an option nor a version: $1" >&2; usage >&2; exit 2; }
@@ -110,13 +113,16 @@ choose() {
   fi
 }
 
-# job UPLINK: the guest's work
+# job RELEASE UPLINK: the guest's work
 job() {
-  choose "$1"
+  local release=$1 uplink=$2
+  choose "$uplink"
   # A deadline only says when to give up.
   echo "export MSTACK_TEST_PATIENCE=${MSTACK_TEST_PATIENCE:-240}"
-  [[ $1 == veth ]] || echo 'export MSTACK_TEST_UPLINK="nic0:nic1 nic2:nic3"'
-  [[ $1 != virtio ]] || echo 'export MSTACK_TEST_NATIVE=1'  # what has native XDP, and what is then no reason to skip
+  [[ $uplink == veth ]] || echo 'export MSTACK_TEST_UPLINK="nic0:nic1 nic2:nic3"'
+  # What the driver has is then no reason to skip.
+  [[ $uplink != virtio ]] || echo 'export MSTACK_TEST_NATIVE=1'
+  [[ $uplink != virtio ]] || ((${release%%.*} < 7)) || echo 'export MSTACK_TEST_ZERO_COPY=1'
   if ((shell)); then
     echo "cd ${build@Q}; exec setsid cttyhack /bin/sh"
   else
@@ -152,7 +158,8 @@ boot() {
     beside=(beside_taps)
     why=$(beside_taps true 2>&1) || { echo "no taps can be made here: ${why%%$'\n'*}" >"$out/not-run"; return 0; }
   fi
-  job "$uplink" >"$out/job"
+  git describe --always --dirty >"$out/commit" 2>/dev/null || rm "$out/commit"
+  job "$(ls "$kernel/lib/modules")" "$uplink" >"$out/job"
   if ! $here/initramfs.sh "$build" "$kernel" "$out/job" "$out/initramfs" 2>"$out/initramfs.log"; then
     echo "its file system could not be made: $(tail -n 1 "$out/initramfs.log")" >"$out/broken"
     return 0
@@ -182,7 +189,7 @@ boot() {
 
 if ! why=$(install_packages "${test_packages[@]}" "${vm_packages[@]}" 2>&1); then
   echo "virtual machines cannot be run here: ${why##*$'\n'}" >&2
-  exit 77
+  exit $((each_kernel ? 1 : 77))
 fi
 if ((fetch)); then
   for version in "${versions[@]}"; do
@@ -216,4 +223,5 @@ if ((shell)); then
 fi
 arguments=()
 ((!readme)) || arguments+=(--readme README.md --earlier "$state")
+((!each_kernel)) || arguments+=(--each-kernel)
 exec $here/report.py "${arguments[@]}" "${runs[@]}"
