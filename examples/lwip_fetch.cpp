@@ -135,7 +135,7 @@ tcp_pcb* open_from(std::uint16_t port) {
   return pcb;
 }
 
-// After it nothing is on its way from the port any more, so that its claim may go.
+// After it nothing is on its way from the port any more, if a second is enough for that: its claim may go.
 mstack::Expected<void> end_connection(mstack_lwip::Netif& netif, std::uint16_t port) {
   const std::uint32_t since = sys_now();
   while (open_from(port) != nullptr && sys_now() - since < patience_to_end_ms)

@@ -18,7 +18,7 @@ class Control;
 /// A claim lives as long as the socket that owns the tuple, which it does not survive being connected, bound to a
 /// device or given SO_REUSEADDR or SO_REUSEPORT either; release() ends it before that, and so does the end of the
 /// vport. This object's end is the claim's only if it owns the socket. It may outlive its Vport, and is then worth
-/// nothing. What was sent from the tuple must have been looked at before: see Queue::drain().
+/// nothing. What was sent from the tuple must have been looked at before the claim ends: see Queue::drain().
 ///
 /// Move-only. Thread-safety: different claims may be used by different threads at once; one claim by one at a time.
 class MSTACK_API Claim {

@@ -63,7 +63,8 @@ class MSTACK_API alignas(64) Queue {
 
   /// Calls `callback(Frame)` for each of at most `max` received frames, and returns their number, 0 if none is there:
   /// it does not wait. The callback may change the frame in place, transmit() it or keep() it; else it is free again
-  /// when the callback returns. Callbacks may call everything of this queue but receive() and flush().
+  /// when the callback returns. Callbacks may call everything of this queue but receive(), flush(), wait()
+  /// and drain().
   /// A system call is made only for a driver that asks for it to refill (XDP_RING_NEED_WAKEUP on the fill ring).
   ///
   /// With VportOptions::multi_buffer a packet may be several frames. `callback(std::span<Frame>)` is given all of one
@@ -104,9 +105,10 @@ class MSTACK_API alignas(64) Queue {
   Expected<std::size_t> flush();
 
   /// flush(), again and again, until the kernel has given back all that this process transmitted, and mstackd's check
-  /// has seen it; for at most `timeout`, or for ever if that is negative. Returns how many frames the kernel still has.
-  /// For the end of a claim: what is on its way then is dropped as unclaimed, though flush() returned 0. Takes some
-  /// milliseconds; receives nothing. What was lost on its way comes back too. Errors as of flush().
+  /// has seen it. Returns how many frames the kernel still has after `timeout`, which is for ever if it is negative; no
+  /// signal ends it. For the end of a claim: what is on its way then is dropped as unclaimed, though flush() returned
+  /// 0. Takes some milliseconds more, a grace period of RCU, and receives nothing. What was lost on its way comes back
+  /// too. Errors as of flush().
   Expected<std::size_t> drain(std::chrono::milliseconds timeout);
 
   /// Waits until there is something to receive: true; false at the timeout or if a signal came. Sends meanwhile

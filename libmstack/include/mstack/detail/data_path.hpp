@@ -174,7 +174,7 @@ class DataPath {
   void submit() { tx_.submit(); }
   [[nodiscard]] bool has_received() { return rx_.available(1) != 0; }
   [[nodiscard]] std::uint32_t unsent() { return tx_.waiting(); }
-  // Frames that were transmitted and did not come back. No more than there are.
+  // Frames that were transmitted and did not come back.
   [[nodiscard]] std::uint32_t in_flight() const {
     return static_cast<std::uint32_t>(counters_.tx_frames - counters_.tx_completed);
   }
