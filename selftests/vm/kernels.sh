@@ -15,7 +15,7 @@ debian_apt() {
       echo "deb [signed-by=$keyring] http://deb.debian.org/debian $release-backports main"
     done >"$state/sources.list.new"
     # What was learnt a day ago is better than nothing.
-    if apt_of "$state" "$state/sources.list.new" apt-get -q update >&2; then
+    if apt_of "$state" "$state/sources.list.new" apt-get -q -o APT::Update::Error-Mode=any update >&2; then
       mv "$state/sources.list.new" "$state/sources.list"
     fi
   fi

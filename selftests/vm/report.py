@@ -4,7 +4,8 @@
 report.py [--each-kernel] [--readme FILE --earlier DIRECTORY] DIRECTORY...
 
 A machine's directory is called VERSION-UPLINK-TESTS. FILE gets a row of each of these machines that ran, and of every
-other kernel and uplink that has a whole result below the earlier ones' directory: of all tests, or else of --quick.
+other kernel and uplink that ended below the earlier ones' directory: of all tests, or else of --quick, which a run of all
+without a result replaces only if it is newer.
 Exit status: 0 all passed, 1 something failed, or the kernel complained, 77 something could not be run, which is 1 too if
 it is all of a kernel and each is asked for."""
 
@@ -50,8 +51,9 @@ class Run:
         if self.not_run:
             return
         self.kernel = text("release") or self.version
-        if started := text("started"):
-            self.tests += f", {datetime.date.fromtimestamp(int(started))}"
+        self.started = int(text("started") or 0)
+        if self.started:
+            self.tests += f", {datetime.date.fromtimestamp(self.started)}"
         if commit := text("commit"):
             self.tests += f", {commit}"
         try:
@@ -115,8 +117,11 @@ def with_earlier(runs, directory):
     best = {}
     for tests in ("quick", "all"):
         for place in directory.glob(f"*-*-{tests}"):
-            if (place / "ended").exists():
-                run = Run(place)
+            if not (place / "ended").exists():
+                continue
+            run = Run(place)
+            other = best.setdefault((run.version, run.uplink), run)
+            if not run.note or run.started > other.started:
                 best[run.version, run.uplink] = run
     for run in runs:
         if not run.not_run or (run.version, run.uplink) not in best:
@@ -150,7 +155,7 @@ def main():
         return 1
     left_out = {run.version for run in runs} - {run.version for run in runs if not run.not_run}
     if options.each_kernel and left_out:
-        print(*(f"failed on {version}: it can be run on no uplink" for version in left_out), sep="\n")
+        print(*(f"failed on {version}: it can be run on no uplink" for version in sorted(left_out)), sep="\n")
         return 1
     return 77 if any(run.not_run for run in runs) else 0
 

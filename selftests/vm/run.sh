@@ -19,9 +19,10 @@ usage: sudo ./selftests/vm/run.sh [option]... [VERSION]...
   --each-kernel        that a kernel can be run on no uplink is a failure; MSTACK_EACH_KERNEL=1 says the same
   --fetch              no tests: only fetches the kernels, and says which, or why there is none
   --shell              no tests: a shell in the machine, on this terminal
-  --readme             writes the table into README.md, with the last whole result of each kernel and uplink that is not run
-                       now; not with --filter or --label
-Exit status: 0 all passed, 1 something failed, 77 something could not be run here, as the table says; 2 wrong arguments.
+  --readme             writes the table into README.md, with the earlier result of each kernel and uplink that is not run
+                       now; not with --filter or --label. Its commits are those of these sources, built or not
+Exit status: 0 all passed, 1 something failed, 77 something could not be run here, as the table says, and it was not all of
+a kernel with --each-kernel; 2 wrong arguments.
 END
 }
 
@@ -46,7 +47,7 @@ quick_filter+='|GuardEach\.TheOwner|Jumbo(Frames\.BothWays|\.Segments)|Peers\..*
 quick_uplink_filter='^net\.(Doctor\.AllIs|Isolation\.NeitherSends|Mstackd/Lifetime\.Close/AliveUdp'
 quick_uplink_filter+='|Modes/(Steering\.Udp|Transmit\.OnLink))'
 
-build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 each_kernel=${MSTACK_EACH_KERNEL:-0} versions=()
+build=build uplinks=() labels=() filter='' quick=0 jobs=2 limit=14400 shell=0 readme=0 fetch=0 each_kernel=${MSTACK_EACH_KERNEL:+1} versions=()
 while (($#)); do
   case $1 in
     --build | --uplink | --label | --filter | --jobs | --time-limit)
@@ -132,6 +133,17 @@ job() {
   fi
 }
 
+# sources: the commit of what is here, and whether it was changed. Git's index, which may be another user's, stays as it is.
+sources() {
+  local index commit
+  index=$(mktemp)
+  if cp "$(git rev-parse --git-path index)" "$index" && commit=$(git rev-parse --short HEAD); then
+    GIT_INDEX_FILE=$index git diff --quiet HEAD -- . ':!README.md' || commit+='-changed'
+    echo "$commit"
+  fi 2>/dev/null
+  rm -f "$index"
+}
+
 place() {
   echo "$state/$1-$2-$tests"
 }
@@ -158,7 +170,7 @@ boot() {
     beside=(beside_taps)
     why=$(beside_taps true 2>&1) || { echo "no taps can be made here: ${why%%$'\n'*}" >"$out/not-run"; return 0; }
   fi
-  git describe --always --dirty >"$out/commit" 2>/dev/null || rm "$out/commit"
+  echo "$commit" >"$out/commit"
   job "$(ls "$kernel/lib/modules")" "$uplink" >"$out/job"
   if ! $here/initramfs.sh "$build" "$kernel" "$out/job" "$out/initramfs" 2>"$out/initramfs.log"; then
     echo "its file system could not be made: $(tail -n 1 "$out/initramfs.log")" >"$out/broken"
@@ -181,13 +193,14 @@ boot() {
     -accel tcg,thread=single -cpu "$cpu" -machine q35 -smp "$jobs" -m 3072 -nodefaults -display none -no-reboot \
     "${serial[@]}" -kernel "$kernel"/boot/vmlinuz-* -initrd "$out/initramfs" -append "${arguments[*]}" \
     -drive "file=$out/disk,format=raw,if=virtio" "${qemu_options[@]}" || status=$?
-  date +%s >"$out/ended"
   [[ $status != @(124|137) ]] || echo "ended by the time limit of $limit s" >"$out/broken"
   tar -C "$out" -xf "$out/disk" 2>/dev/null || true
   rm -f "$out/disk" "$out/initramfs"
+  date +%s >"$out/ended"
 }
 
 if ! why=$(install_packages "${test_packages[@]}" "${vm_packages[@]}" 2>&1); then
+  ((!each_kernel)) || echo -n 'failed on each kernel: ' >&2
   echo "virtual machines cannot be run here: ${why##*$'\n'}" >&2
   exit $((each_kernel ? 1 : 77))
 fi
@@ -211,6 +224,7 @@ for version in "${versions[@]}"; do
 done
 ((${#runs[@]})) || { echo "no test is called or labelled like that" >&2; exit 2; }
 lock
+commit=$(sources)
 for machine in "${machines[@]}"; do
   echo "Linux ${machine/ /, uplink } ..." >&2
   boot "${machine% *}" "${machine#* }"
