@@ -25,7 +25,7 @@ nics() {
 }
 
 # make_taps: the wires of NICs with several queues, which QEMU's own hubs have not. What goes into one tap comes out of its
-# neighbour, whatever it is.
+# neighbour, whatever it is: the four bytes that every filter reads are in front of the frame, for it may have no others.
 make_taps() {
   local n
   sysctl -qw net.ipv6.conf.default.disable_ipv6=1
@@ -35,7 +35,7 @@ make_taps() {
     tc qdisc add dev "tap$n" clsact
   done
   for n in 0 1 2 3; do
-    tc filter add dev "tap$n" ingress protocol all u32 match u32 0 0 action mirred egress redirect dev "tap$((n ^ 1))"
+    tc filter add dev "tap$n" ingress protocol all u32 match u32 0 0 at -16 action mirred egress redirect dev "tap$((n ^ 1))"
   done
 }
 
